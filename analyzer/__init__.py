@@ -1,0 +1,15 @@
+"""onnx-analyzer: what a network costs, whether it fits, and what it sees.
+
+    from analyzer import analyze, Options
+    report = analyze("model.onnx", Options(dims={"batch": 8}))
+"""
+
+from __future__ import annotations
+
+from analyzer.analysis import analyze
+from analyzer.errors import AnalyzerError, BadInput, BadModel, BadOption
+from analyzer.options import Options
+from analyzer.report import Report
+
+__all__ = ["AnalyzerError", "BadInput", "BadModel", "BadOption", "Options", "Report", "analyze"]
+__version__ = "0.1.0"

@@ -1,0 +1,34 @@
+"""The whole line on one screen: bytes in, report out."""
+
+from __future__ import annotations
+
+import os
+
+import analyzer.ops  # noqa: F401  # reading the package registers every rule
+from analyzer.assemble import assemble
+from analyzer.describe import describe
+from analyzer.load import load
+from analyzer.options import Options
+from analyzer.passes import cost, depth, memory, parameters, receptive_field, training
+from analyzer.report import Report
+
+
+def analyze(model: str | os.PathLike[str] | bytes, options: Options = Options(), *, name: str | None = None) -> Report:
+    """What a model costs, whether it fits and what it sees.
+
+    `model` is a path or the bytes of an .onnx file; external data is never opened. Raises BadInput (BadModel, BadOption)
+    where file, model or options are at fault.
+    """
+    loaded = load(model, name)
+    scene = describe(loaded, options)
+    return assemble(
+        loaded,
+        scene,
+        options,
+        work=cost.count(scene),
+        weights=parameters.collect(scene),
+        live=memory.measure(scene),
+        kept=training.saved(scene),
+        fields=receptive_field.trace(scene),
+        layers=depth.longest(scene),
+    )

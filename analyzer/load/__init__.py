@@ -1,0 +1,27 @@
+"""From an .onnx file to a Model: the only room that knows ONNX's protobuf.
+
+    path or bytes ─▶ read ─▶ protobuf ─▶ convert ─▶ order (checks) ─▶ Model
+
+Weights come in as sizes: their numbers are dropped here, and external data files are never opened.
+"""
+
+from __future__ import annotations
+
+import os
+
+from analyzer.graph import Model
+from analyzer.load.convert import model_of
+from analyzer.load.read import bytes_of, parse
+
+__all__ = ["load"]
+
+
+def load(model: str | os.PathLike[str] | bytes, name: str | None = None) -> Model:
+    """Read a model from a path or from its bytes; `name` replaces the file's stem in the report.
+
+    Raises BadInput where there is no readable file, BadModel where the bytes are not a whole, well-formed model.
+    """
+    data = bytes_of(model)
+    if name is None:
+        name = "model" if isinstance(model, bytes) else os.path.splitext(os.path.basename(os.fspath(model)))[0]
+    return model_of(parse(data), name, len(data))

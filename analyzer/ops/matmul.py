@@ -1,0 +1,55 @@
+"""Matrix products. macs: rows x columns x depth; bias excluded. Autograd keeps both sides."""
+
+from __future__ import annotations
+
+import math
+
+from analyzer.graph import Size
+from analyzer.ops.rule import Facts, broadcast, refuse, rule
+from analyzer.spans import POINTWISE, WHOLE, Read, Route
+
+
+@rule("Gemm", since=7)
+def gemm(
+    a: Size, b: Size, c: Size | None = None, *, alpha: float = 1.0, beta: float = 1.0, transA: int = 0, transB: int = 0
+) -> Facts:
+    """[rows, depth] x [depth, columns] -> [rows, columns], either side transposed."""
+    if len(a.shape) != 2 or len(b.shape) != 2:
+        raise refuse("RANK", f"operands {a.shape} and {b.shape} must be matrices")
+    rows, depth = a.shape[::-1] if transA else a.shape
+    inner, columns = b.shape[::-1] if transB else b.shape
+    if depth != inner:
+        raise refuse("DEPTH_MISMATCH", f"a has depth {depth}, b has {inner}", attribute="transB")
+    y = Size((rows, columns), a.dtype)
+    left, right = (Route(0), WHOLE), (WHOLE, Route(1))
+    spans = (left[::-1] if transA else left, right[::-1] if transB else right, POINTWISE)
+    return Facts(y, macs=y.count * depth, spans=spans, saved=(a, b))
+
+
+@rule("MatMul")
+def matmul(a: Size, b: Size) -> Facts:
+    """numpy's matmul: [..., rows, depth] x [..., depth, columns], leading axes broadcast, vectors promoted."""
+    if not a.shape or not b.shape:
+        raise refuse("RANK", f"operands {a.shape} and {b.shape} must not be scalars")
+    left = a.shape if len(a.shape) > 1 else (1, *a.shape)
+    right = b.shape if len(b.shape) > 1 else (*b.shape, 1)
+    if left[-1] != right[-2]:
+        raise refuse("DEPTH_MISMATCH", f"depths of {a.shape} and {b.shape} differ")
+    batch = broadcast(left[:-2], right[:-2])
+    rows, columns = left[-2], right[-1]
+    shape = (*batch, *((rows,) if len(a.shape) > 1 else ()), *((columns,) if len(b.shape) > 1 else ()))
+    y = Size(shape, a.dtype)
+    spans = (_side(len(a.shape), len(shape), len(batch), len(a.shape) - 2), _side(len(b.shape), len(shape), len(batch), len(b.shape) - 1))
+    return Facts(y, macs=math.prod((*batch, rows, columns, left[-1])), spans=spans, saved=(a, b))
+
+
+def _side(rank: int, out_rank: int, batch: int, kept: int) -> tuple[Route | Read, ...]:
+    """Routes of one operand: leading axes broadcast, axis `kept` is the output's row or column, the other is contracted."""
+    if rank == 1:
+        return (WHOLE,)
+    first = batch - (rank - 2)
+    target = batch if kept == rank - 2 else out_rank - 1
+    return (
+        *(Route(first + axis) for axis in range(rank - 2)),
+        *(Route(target) if axis == kept else WHOLE for axis in (rank - 2, rank - 1)),
+    )

@@ -1,0 +1,100 @@
+"""Pooling: a window slides over each channel by itself.
+
+elementwise: one compare, add or power per tap. Autograd keeps the input, and for a maximum where it was found (int64).
+"""
+
+from __future__ import annotations
+
+import math
+
+from analyzer.graph import INT64, Size
+from analyzer.ops.rule import Facts, refuse, rule
+from analyzer.ops.sliding import Axis, Ints, routes, slide
+from analyzer.spans import WHOLE, Route, Span
+
+
+@rule("MaxPool")
+def max_pool(
+    x: Size,
+    *,
+    auto_pad: str = "NOTSET",
+    ceil_mode: int = 0,
+    dilations: Ints | None = None,
+    kernel_shape: Ints,
+    pads: Ints | None = None,
+    storage_order: int = 0,
+    strides: Ints | None = None,
+) -> Facts:
+    """[N, C, *spatial] -> the largest under each window, and where it lay."""
+    axes = slide(x.shape[2:], kernel_shape, strides, pads, dilations, auto_pad, ceil_mode)
+    y, indices = _pooled(x, axes), Size(_pooled(x, axes).shape, INT64)
+    return Facts((y, indices), elementwise=y.count * math.prod(kernel_shape), spans=_span(axes), saved=(x, indices))
+
+
+@rule("AveragePool")
+def average_pool(
+    x: Size,
+    *,
+    auto_pad: str = "NOTSET",
+    ceil_mode: int = 0,
+    count_include_pad: int = 0,
+    dilations: Ints | None = None,
+    kernel_shape: Ints,
+    pads: Ints | None = None,
+    strides: Ints | None = None,
+) -> Facts:
+    """[N, C, *spatial] -> the mean under each window."""
+    axes = slide(x.shape[2:], kernel_shape, strides, pads, dilations, auto_pad, ceil_mode)
+    y = _pooled(x, axes)
+    return Facts(y, elementwise=y.count * math.prod(kernel_shape), spans=_span(axes), saved=(x,))
+
+
+@rule("LpPool", since=2)
+def lp_pool(
+    x: Size,
+    *,
+    auto_pad: str = "NOTSET",
+    ceil_mode: int = 0,
+    dilations: Ints | None = None,
+    kernel_shape: Ints,
+    p: int = 2,
+    pads: Ints | None = None,
+    strides: Ints | None = None,
+) -> Facts:
+    """[N, C, *spatial] -> the p-norm under each window: a power and an add per tap."""
+    axes = slide(x.shape[2:], kernel_shape, strides, pads, dilations, auto_pad, ceil_mode)
+    y = _pooled(x, axes)
+    return Facts(y, elementwise=2 * y.count * math.prod(kernel_shape), spans=_span(axes), saved=(x, y))
+
+
+@rule("GlobalAveragePool")
+def global_average_pool(x: Size) -> Facts:
+    """[N, C, *spatial] -> [N, C, 1...]. Autograd keeps nothing: a mean needs only the shape."""
+    return _global(x)
+
+
+@rule("GlobalMaxPool")
+def global_max_pool(x: Size) -> Facts:
+    """[N, C, *spatial] -> [N, C, 1...]."""
+    return _global(x, x)
+
+
+@rule("GlobalLpPool", since=2)
+def global_lp_pool(x: Size, *, p: int = 2) -> Facts:
+    """[N, C, *spatial] -> [N, C, 1...]."""
+    return _global(x, x)
+
+
+def _global(x: Size, *saved: Size) -> Facts:
+    if len(x.shape) < 3:
+        raise refuse("RANK", f"input {x.shape} has no spatial axes")
+    y = Size(x.shape[:2] + (1,) * (len(x.shape) - 2), x.dtype)
+    return Facts(y, elementwise=x.count, spans=(Route(0), Route(1), *(WHOLE,) * (len(x.shape) - 2)), saved=saved)
+
+
+def _pooled(x: Size, axes: tuple[Axis, ...]) -> Size:
+    return Size((*x.shape[:2], *(axis.out for axis in axes)), x.dtype)
+
+
+def _span(axes: tuple[Axis, ...]) -> Span:
+    return (Route(0), Route(1), *routes(axes))

@@ -1,0 +1,187 @@
+"""What a rule is, what it says, and where rules are found.
+
+A rule is a function from the sizes of an op's operands, by position, and its attributes, by keyword, to `Facts`. Its
+signature is the op's definition: parameters without a default are required. An operand's annotation says what a constant
+there would be:
+
+    Size      data, or a weight if it is a constant of floating point
+    Weight    a weight whatever its dtype (a quantised matrix)
+    Buffer    a running statistic, a scale or a zero point
+    Setting   a shape, an axis, a bound: it decides what is computed and is no weight
+
+Two keyword parameters are filled in by the walk where a rule asks for them: `results`, how many outputs the node
+names, and `version`, the opset version in force.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, TypeVar
+
+import msgspec
+import numpy as np
+
+from analyzer.errors import BadModel
+from analyzer.graph import VALUE_LIMIT, Size, Value
+from analyzer.spans import OPAQUE, Span
+
+Weight = Size
+Buffer = Size
+Setting = Size
+
+OperandRole = Literal["data", "weight", "buffer", "setting"]
+_ROLES: dict[str, OperandRole] = {"Weight": "weight", "Buffer": "buffer", "Setting": "setting"}
+_FILLED = frozenset({"results", "version"})
+ONNX = "ai.onnx"
+MICROSOFT = "com.microsoft"
+
+
+class Run(msgspec.Struct, frozen=True, eq=False):
+    """A body as described for given operands: `scene` is opaque to rules; `repeat` is None where the data decides it."""
+
+    outputs: tuple[Size | None, ...]
+    scene: Any
+    repeat: int | None = 1
+
+
+class Facts(msgspec.Struct, frozen=True, eq=False):
+    """Everything a rule says about one node; a rule says only what is true of its op, the rest is harmless.
+
+    outputs      sizes of the results, in order; None where a size cannot be told
+    macs         multiply-accumulates (CONTRACT: conventions of the numbers); None: not known
+    elementwise  one per output element and arithmetic step of everything else
+    spans        what the output reads: one Span per operand, or one for all of them; unsaid is opaque
+    saved        what autograd keeps for the backward pass: operands, results, or fresh Sizes (masks, statistics)
+    view         the operand whose storage output 0 shares
+    inplace      operands that output 0 may overwrite where nobody else needs them
+    lowering     elements of the im2col matrix that a lowered convolution makes per call
+    random       the result differs from run to run, so it is never a constant
+    runs         bodies executed by this node; `exclusive`: only one of them is
+    """
+
+    outputs: Size | None | tuple[Size | None, ...]
+    macs: int | None = 0
+    elementwise: int | None = 0
+    spans: Span | tuple[Span, ...] = OPAQUE
+    saved: tuple[Size, ...] = ()
+    view: Size | None = None
+    inplace: tuple[Size, ...] = ()
+    lowering: int | None = None
+    random: bool = False
+    runs: tuple[Run, ...] = ()
+    exclusive: bool = False
+
+
+Function = Callable[..., Facts]
+F = TypeVar("F", bound=Function)
+
+
+class Rule:
+    """One op type's rule for a range of opset versions, with what its signature tells."""
+
+    __slots__ = (
+        "attributes", "defaults", "domain", "fills", "function", "least", "most", "op_type", "required", "roles", "since", "until",
+    )  # fmt: skip
+
+    def __init__(self, op_type: str, domain: str, since: int, until: int | None, function: Function) -> None:
+        self.op_type, self.domain, self.since, self.until, self.function = op_type, domain, since, until, function
+        parameters = inspect.signature(function).parameters.values()
+        operands = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        rest = [p for p in parameters if p.kind is p.VAR_POSITIONAL]
+        keywords = [p for p in parameters if p.kind is p.KEYWORD_ONLY]
+        self.least = sum(p.default is p.empty for p in operands)
+        self.most = None if rest else len(operands)
+        self.roles: tuple[OperandRole, ...] = tuple(_role(p.annotation) for p in (*operands, *rest))
+        self.fills = frozenset(p.name for p in keywords) & _FILLED
+        self.attributes = frozenset(p.name for p in keywords) - _FILLED
+        self.required = frozenset(p.name for p in keywords if p.default is p.empty) - _FILLED
+        self.defaults = {p.name: p.default for p in keywords if p.default is not p.empty}
+
+    def role(self, position: int) -> OperandRole:
+        """What a constant would be as the operand at `position`; the last role goes on for variadic operands."""
+        roles = self.roles
+        return roles[position] if position < len(roles) else roles[-1]
+
+    def covers(self, version: int) -> bool:
+        return self.since <= version and (self.until is None or version <= self.until)
+
+
+def _role(annotation: object) -> OperandRole:
+    words = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
+    return _ROLES.get(words.partition(" ")[0], "data")
+
+
+REGISTRY: dict[tuple[str, str], list[Rule]] = {}
+_FOUND: dict[tuple[str, str, int], Rule | None] = {}
+
+
+def rule(*op_types: str, domain: str = ONNX, since: int = 1, until: int | None = None) -> Callable[[F], F]:
+    """Make a function the rule of `op_types` for opset versions `since` up to `until`. A later rule outranks an earlier one,
+    so that a user's own can replace ours."""
+
+    def register(function: F) -> F:
+        for op_type in op_types:
+            REGISTRY.setdefault((domain, op_type), []).insert(0, Rule(op_type, domain, since, until, function))
+        _FOUND.clear()
+        return function
+
+    return register
+
+
+def find(domain: str, op_type: str, version: int) -> Rule | None:
+    """The rule that answers for an op at an opset version, or None."""
+    key = (domain, op_type, version)
+    if key not in _FOUND:
+        _FOUND[key] = next((r for r in REGISTRY.get(key[:2], ()) if r.covers(version)), None)
+    return _FOUND[key]
+
+
+def signed(function: Function, operands: Iterable[str], attributes: dict[str, Any], role: str = "Size") -> Function:
+    """Give a function made in a loop the signature that `Rule` reads: required operands, then attributes with defaults."""
+    kinds = inspect.Parameter
+    parameters = [kinds(name, kinds.POSITIONAL_OR_KEYWORD, annotation=role) for name in operands]
+    parameters += [kinds(name, kinds.KEYWORD_ONLY, default=default) for name, default in attributes.items()]
+    function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # inspect honours it
+    return function
+
+
+def refuse(reason: str, message: str, attribute: str | None = None) -> BadModel:
+    """An op that no runtime could run as it stands; the walk adds the node."""
+    return BadModel(reason, message, attribute=attribute)
+
+
+def known(count: int, function: Callable[..., Any], *sizes: Size | None, **keywords: Any) -> Value | None:
+    """The value of an output of `count` elements where every operand's value is known and the result is small, else None."""
+    if count > VALUE_LIMIT:
+        return None
+    values = []
+    for size in sizes:
+        if size is None or size.value is None:
+            return None
+        values.append(size.value)
+    with np.errstate(all="ignore"):
+        return np.asarray(function(*values, **keywords))
+
+
+def axis_of(axis: int, rank: int) -> int:
+    """A possibly negative axis as 0 <= axis < rank."""
+    if not -rank <= axis < rank:
+        raise refuse("AXIS_OUT_OF_RANGE", f"axis {axis} does not exist in a tensor of rank {rank}", attribute="axis")
+    return axis % rank if rank else 0
+
+
+def broadcast(*shapes: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape that numpy-style broadcasting gives."""
+    first = shapes[0]
+    if all(shape == first for shape in shapes[1:]):
+        return first
+    rank = max(map(len, shapes))
+    result = [1] * rank
+    for shape in shapes:
+        for axis, dim in enumerate(shape, rank - len(shape)):
+            if dim != 1:
+                if result[axis] not in (1, dim):
+                    raise refuse("SHAPES_DO_NOT_BROADCAST", f"shapes {', '.join(map(str, shapes))} do not broadcast")
+                result[axis] = dim
+    return tuple(result)

@@ -1,0 +1,144 @@
+"""Memory at test time: the sum of outputs, and the bytes that are alive at once over the execution order.
+
+A storage is what a tensor's bytes lie in. A view shares its operand's storage, and an op that may overwrite an operand
+which nobody needs any more takes its storage over. Graph inputs belong to the caller and stay for the whole run; graph outputs
+stay from where they are made; everything else lives until its last reader. Stored tensors and those made from them alone are
+parameters, not activations.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from analyzer.describe import Scene
+from analyzer.graph import Node, Size
+from analyzer.ops.rule import Facts
+
+
+class Live(msgspec.Struct, frozen=True):
+    """Sum of outputs, and the peak of live bytes: where it is reached and by which storages, largest first.
+
+    `node_bytes` are the bytes that each node newly makes, None where a size is not known; then `complete` is False.
+    """
+
+    outputs_bytes: int
+    node_bytes: tuple[int | None, ...]
+    peak_bytes: int
+    peak_node: str | None
+    at_peak: tuple[tuple[str, int], ...]
+    complete: bool
+
+
+def measure(scene: Scene) -> Live:
+    """Replay one run of `scene`: every storage from its first node to its last reader."""
+    ledger = _Ledger(scene)
+    made = tuple(ledger.enter(index, node, said) for index, (node, said) in enumerate(zip(scene.graph.nodes, scene.facts, strict=True)))
+    peak, step = ledger.peak()
+    return Live(
+        outputs_bytes=sum(filter(None, made)),
+        node_bytes=made,
+        peak_bytes=peak,
+        peak_node=scene.graph.nodes[step].name if step >= 0 else None,
+        at_peak=ledger.alive_at(step),
+        complete=None not in made and ledger.complete,
+    )
+
+
+class _Ledger:
+    """Every storage, named after the tensor that first lay in it: its bytes, its first and its last step."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene, self.end, self.complete = scene, len(scene.graph.nodes), True
+        self.last_read = _last_reads(scene)
+        self.bytes: dict[str, int] = {}
+        self.birth: dict[str, int] = {}
+        self.death: dict[str, int] = {}
+        self.owner: dict[str, str] = {}
+        for tensor in scene.graph.inputs:
+            size = scene.size(tensor.name)
+            self.complete &= size is not None and size.bytes is not None
+            self.open(tensor.name, -1, size and size.bytes)
+            self.death[tensor.name] = self.end
+
+    def open(self, name: str, step: int, amount: int | None) -> None:
+        """A new storage."""
+        self.owner[name] = name
+        self.bytes[name] = amount or 0
+        self.birth[name] = step
+        self.death[name] = max(step, self.last_read.get(name, step))
+
+    def share(self, name: str, storage: str) -> None:
+        """One more tensor in a storage that exists."""
+        self.owner[name] = storage
+        self.death[storage] = max(self.death[storage], self.last_read.get(name, -1))
+
+    def enter(self, index: int, node: Node, said: object) -> int | None:
+        """Place a node's outputs; the bytes it newly makes."""
+        total: int | None = 0
+        for place, name in enumerate(node.outputs):
+            if not name or name in self.scene.constants:
+                continue
+            size = self.scene.size(name)
+            amount = None if size is None else size.bytes
+            if place == 0 and isinstance(said, Facts):
+                viewed = self.owner.get(self.named(node, said.view))
+                if viewed is not None:
+                    self.share(name, viewed)
+                    continue
+                taken = self.overwritable(index, node, said, amount)
+                if taken is not None:
+                    self.share(name, taken)
+                else:
+                    self.open(name, index, amount)
+            else:
+                self.open(name, index, amount)
+            total = None if total is None or amount is None else total + amount
+        return total
+
+    def named(self, node: Node, operand: Size | None) -> str:
+        """The tensor that a Size among a node's operands belongs to: identity tells."""
+        if operand is not None:
+            for name in node.inputs:
+                if self.scene.sizes[name] is operand:
+                    return name
+        return ""
+
+    def overwritable(self, index: int, node: Node, said: Facts, amount: int | None) -> str | None:
+        """The storage of an operand of equal bytes that nobody reads after this node."""
+        for operand in said.inplace:
+            storage = self.owner.get(self.named(node, operand))
+            if storage is not None and self.death[storage] <= index and operand.bytes == amount == self.bytes[storage]:
+                return storage
+        return None
+
+    def peak(self) -> tuple[int, int]:
+        """Most bytes alive at one step, and the first step that has them (-1: before the first node)."""
+        change = [0] * (self.end + 3)
+        for name, amount in self.bytes.items():
+            change[self.birth[name] + 1] += amount
+            change[self.death[name] + 2] -= amount
+        alive = best = 0
+        at = -1
+        for step in range(-1, self.end):
+            alive += change[step + 1]
+            if alive > best:
+                best, at = alive, step
+        return best, at
+
+    def alive_at(self, step: int) -> tuple[tuple[str, int], ...]:
+        """Storages that are alive at a step, largest first."""
+        held = [(name, n) for name, n in self.bytes.items() if n and self.birth[name] <= step <= self.death[name]]
+        return tuple(sorted(held, key=lambda entry: (-entry[1], entry[0])))
+
+
+def _last_reads(scene: Scene) -> dict[str, int]:
+    """The last step at which each tensor is read; past the end for graph outputs."""
+    last: dict[str, int] = {}
+    for index, node in enumerate(scene.graph.nodes):
+        for name in node.inputs:
+            last[name] = index
+        for name in node.captures:
+            last[name] = index
+    for tensor in scene.graph.outputs:
+        last[tensor.name] = len(scene.graph.nodes)
+    return last
