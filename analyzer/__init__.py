@@ -1,7 +1,7 @@
 """onnx-analyzer: what a network costs, whether it fits, and what it sees.
 
-    from analyzer import analyze, Options
-    report = analyze("model.onnx", Options(dims={"batch": 8}))
+from analyzer import analyze, Options
+report = analyze("model.onnx", Options(dims={"batch": 8}))
 """
 
 from __future__ import annotations

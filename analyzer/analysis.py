@@ -13,11 +13,13 @@ from analyzer.passes import cost, depth, memory, parameters, receptive_field, tr
 from analyzer.report import Report
 
 
-def analyze(model: str | os.PathLike[str] | bytes, options: Options = Options(), *, name: str | None = None) -> Report:
+def analyze(
+    model: str | os.PathLike[str] | bytes, options: Options = Options(), *, name: str | None = None
+) -> Report:
     """What a model costs, whether it fits and what it sees.
 
-    `model` is a path or the bytes of an .onnx file; external data is never opened. Raises BadInput (BadModel, BadOption)
-    where file, model or options are at fault.
+    `model` is a path or the bytes of an .onnx file; external data is never opened. Raises BadInput (BadModel,
+    BadOption) where file, model or options are at fault.
     """
     loaded = load(model, name)
     scene = describe(loaded, options)

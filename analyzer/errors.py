@@ -6,6 +6,7 @@
      │   └─ BadOption        an option that does not fit the model, or does not parse  INVALID_ARGUMENT
      ├─ TooLarge             over a limit that the one who serves has set              RESOURCE_EXHAUSTED
      ├─ TooSlow              not finished by the deadline                              DEADLINE_EXCEEDED
+     ├─ Unavailable          nobody to ask just now: no server, a busy one             UNAVAILABLE
      └─ Crashed              the process that analysed it died                         INTERNAL
 
 Doors translate these (an exit status, a gRPC code); the core raises them and knows no door.
@@ -13,7 +14,16 @@ Doors translate these (an exit status, a gRPC code); the core raises them and kn
 
 from __future__ import annotations
 
-__all__ = ["AnalyzerError", "BadInput", "BadModel", "BadOption", "Crashed", "TooLarge", "TooSlow"]
+__all__ = [
+    "AnalyzerError",
+    "BadInput",
+    "BadModel",
+    "BadOption",
+    "Crashed",
+    "TooLarge",
+    "TooSlow",
+    "Unavailable",
+]
 
 
 class AnalyzerError(Exception):
@@ -63,6 +73,12 @@ class TooSlow(AnalyzerError):
     """Not finished by the deadline; the process that worked on it was ended."""
 
     status = "DEADLINE_EXCEEDED"
+
+
+class Unavailable(AnalyzerError):
+    """Nobody to ask just now: no server answers, or it is busy or shutting down. The same request may pass later."""
+
+    status = "UNAVAILABLE"
 
 
 class Crashed(AnalyzerError):

@@ -1,7 +1,8 @@
 """The model as the rest of the house sees it: Size, Tensor, Node, Graph, Model. Frozen, and free of protobuf.
 
-A Graph is bipartite: nodes (where work is done) and tensors (where bytes lie) alternate along every path. `Graph.dag`
-is that picture as a networkx DAG, for whoever wants to walk it; the passes read `Graph.nodes`, which is in execution order.
+A Graph is bipartite: nodes (where work is done) and tensors (where bytes lie) alternate along every path.
+`Graph.dag` is that picture as a networkx DAG, for whoever wants to walk it; the passes read `Graph.nodes`,
+which is in execution order.
 """
 
 from __future__ import annotations
@@ -75,6 +76,8 @@ def _dtypes() -> dict[int, DType]:
         (24, "float8_e8m0fnu", 8, "f", ml_dtypes.float8_e8m0fnu),
         (25, "uint2", 2, "u", ml_dtypes.uint2),
         (26, "int2", 2, "i", ml_dtypes.int2),
+        (27, "float6_e2m3fn", 6, "f", ml_dtypes.float6_e2m3fn),
+        (28, "float6_e3m2fn", 6, "f", ml_dtypes.float6_e3m2fn),
     ]
     return {row[0]: DType(*row) for row in rows}
 
@@ -86,7 +89,7 @@ FLOAT32, FLOAT64, INT64, INT32, INT8, UINT8, BOOL, STRING = (
 )
 
 
-class Size(msgspec.Struct, frozen=True, eq=False):
+class Size(msgspec.Struct, frozen=True, eq=False, gc=False):
     """What is known of one tensor at one moment: its shape and dtype, and its numbers where they are few and known.
 
     `exact` is False where the shape is an upper bound (how many boxes survive is known to the data alone);
@@ -120,7 +123,24 @@ class Size(msgspec.Struct, frozen=True, eq=False):
         return tuple(int(v) for v in self.value.reshape(-1).tolist())
 
 
-class Tensor(msgspec.Struct, frozen=True, eq=False):
+class Sequence(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """A sequence of tensors: each one's size where their number is known, else what any of them is like, if that is."""
+
+    items: tuple[Size, ...] | None
+    element: Size | None = None
+
+
+class Unknown:
+    """Stands for the size of something that has one which nobody can tell."""
+
+    __slots__ = ()
+
+
+UNKNOWN = Unknown()
+Known = Size | Sequence
+
+
+class Tensor(msgspec.Struct, frozen=True, eq=False, gc=False):
     """A tensor as the file declares it: a graph's input or output, or a stored constant.
 
     `dims` holds integers, symbols (free dimensions) and None (nothing said); None as a whole: the rank is not told.
@@ -137,7 +157,7 @@ class Reference(str):
     """An attribute value in a function's body that stands for the caller's attribute of this name."""
 
 
-class Node(msgspec.Struct, frozen=True, eq=False):
+class Node(msgspec.Struct, frozen=True, eq=False, gc=False):
     """One call of an op: operands and results by tensor name ("" where an optional one is left out).
 
     `version` is the opset version of `domain` in force here. Attribute values are int, float, str, tuples of
@@ -177,7 +197,13 @@ class Graph:
         initializers: Mapping[str, Tensor],
         nodes: tuple[Node, ...],
     ) -> None:
-        fields = {"name": name, "inputs": inputs, "outputs": outputs, "initializers": initializers, "nodes": nodes}
+        fields = {
+            "name": name,
+            "inputs": inputs,
+            "outputs": outputs,
+            "initializers": initializers,
+            "nodes": nodes,
+        }
         for key, value in fields.items():
             object.__setattr__(self, key, value)
 
@@ -186,7 +212,9 @@ class Graph:
 
     @cached_property
     def dag(self) -> nx.DiGraph[Any]:
-        """The bipartite DAG, frozen: tensors by name (data: `tensor`, a Tensor or None), nodes by index (data: `node`)."""
+        """The bipartite DAG, frozen: tensors by name (data: `tensor`, a Tensor or None), nodes by index
+        (data: `node`).
+        """
         return bipartite(self.inputs, self.initializers, self.nodes)
 
 

@@ -13,7 +13,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """How to bind a model's free dimensions and which answers to give.
 
     dims        symbol -> value, for dimensions that the model names: {"batch": 8}
-    shapes      graph input -> its whole shape: {"x": (1, 3, 224, 224)}; outranks `dims`
+    shapes      graph input -> its whole shape: {"x": (1, 3, 224, 224)}, in agreement with `dims`
     optimizer   whose state training memory counts: sgd none, momentum one copy of the parameters, adam two
     lenient     a node that no runtime could run becomes a warning and a partial report instead of an error
     """

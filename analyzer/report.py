@@ -1,7 +1,7 @@
 """The answer: one frozen record, under the names of schema version 1, in JSON, protobuf and Python alike.
 
-Bytes are exact bytes, counts are plain integers, and what is not known is None, never 0. A new field is born here and in
-`proto/analyzer/v1/analyzer.proto` under the same name; the conversion between the two is generic.
+Bytes are exact bytes, counts are plain integers, and what is not known is None, never 0. A new field is born
+here and in `proto/analyzer/v1/analyzer.proto` under the same name; the conversion between the two is generic.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Role = Literal["input", "weight", "constant", "activation", "output"]
 FieldStatus = Literal["none", "local", "prefix", "suffix", "global", "data_dependent", "opaque"]
 
 
-class Metric(msgspec.Struct, frozen=True):
+class Metric(msgspec.Struct, frozen=True, gc=False):
     """A total that says what it left out: `known` is what could be counted, `status` whether that is all of it."""
 
     known: int | None
@@ -35,8 +35,10 @@ class ModelInfo(msgspec.Struct, frozen=True):
     producer: str
 
 
-class Warning(msgspec.Struct, frozen=True):
-    """Something assumed, left out or odd: a stable UPPER_SNAKE `reason`, one line for a person, and the node, if one is at fault."""
+class Warning(msgspec.Struct, frozen=True, gc=False):
+    """Something assumed, left out or odd: a stable UPPER_SNAKE `reason`, one line for a person, and the node,
+    if one is at fault.
+    """
 
     reason: str
     message: str
@@ -56,7 +58,7 @@ class Totals(msgspec.Struct, frozen=True):
     flops: Metric
 
 
-class NodeRow(msgspec.Struct, frozen=True):
+class NodeRow(msgspec.Struct, frozen=True, gc=False):
     """One node, in execution order. Nodes of bodies are prefixed by their scope; `repeat` says how often they run.
 
     `output_bytes` are newly made bytes: a view (Reshape, Identity) makes none, and neither does a node that computes a
@@ -80,7 +82,7 @@ class NodeRow(msgspec.Struct, frozen=True):
     saved_bytes: int | None
 
 
-class TensorRow(msgspec.Struct, frozen=True):
+class TensorRow(msgspec.Struct, frozen=True, gc=False):
     """One tensor. `dtype` by numpy's and ml_dtypes' names. `shape` is None where only the data decides it."""
 
     name: str
@@ -90,7 +92,7 @@ class TensorRow(msgspec.Struct, frozen=True):
     bytes: int | None
 
 
-class LiveTensor(msgspec.Struct, frozen=True):
+class LiveTensor(msgspec.Struct, frozen=True, gc=False):
     """A tensor that holds memory at the peak; views of it are counted with it."""
 
     name: str
@@ -147,7 +149,7 @@ class Memory(msgspec.Struct, frozen=True):
     training: TrainingMemory
 
 
-class LocalField(msgspec.Struct, frozen=True):
+class LocalField(msgspec.Struct, frozen=True, gc=False):
     """Size, stride and padding of a receptive field."""
 
     size: int
@@ -155,13 +157,13 @@ class LocalField(msgspec.Struct, frozen=True):
     padding: int
 
 
-class FieldRow(msgspec.Struct, frozen=True):
+class FieldRow(msgspec.Struct, frozen=True, gc=False):
     """What one position of `tensor` sees along `axis` of `input`, on an infinite canvas.
 
     Output i sees rows stride*i - padding up to stride*i - padding + size - 1. `stride` is a fraction ("32", "1/2").
     Where positions differ by phase `size` is the largest and `size_min` the smallest. `first_center` is
-    (size-1)/2 - padding, pixel centres at integers. `path_min` and `path_max` are the fields along the narrowest and the
-    widest path. `aligned` is False where branches with different centres meet.
+    (size-1)/2 - padding, pixel centres at integers. `path_min` and `path_max` are the fields along the narrowest
+    and the widest path. `aligned` is False where branches with different centres meet.
     """
 
     tensor: str
@@ -196,5 +198,14 @@ class Report(msgspec.Struct, frozen=True):
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON report as plain dicts, lists, strings and numbers."""
-        plain: dict[str, Any] = msgspec.to_builtins(self)
+        plain: dict[str, Any] = _listed(msgspec.to_builtins(self))
         return plain
+
+
+def _listed(value: Any) -> Any:
+    """Tuples as lists, all the way down: what JSON would give back."""
+    if type(value) is dict:
+        return {key: _listed(entry) for key, entry in value.items()}
+    if type(value) is tuple or type(value) is list:
+        return [_listed(entry) for entry in value]
+    return value

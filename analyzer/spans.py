@@ -1,13 +1,14 @@
 """Receptive-field arithmetic: what an op's output positions read of its operands, and how such reads compose.
 
-Two halves. The *vocabulary* is what a rule says of its op: for each operand a Span, that is, where each axis of the operand
-goes (`Route`), or one of the words POINTWISE, NOTHING, OPAQUE. The *arithmetic* is `Reach`: the rows of one graph input that the
-positions of one tensor axis see on an infinite canvas; it composes along a path (`Reach.through`) and joins at a branch
-(`join`). No op type is known here.
+Two halves. The *vocabulary* is what a rule says of its op: for each operand a Span, that is, where each axis
+of the operand goes (`Route`), or one of the words POINTWISE, NOTHING, OPAQUE. The *arithmetic* is `Reach`:
+the rows of one graph input that the positions of one tensor axis see on an infinite canvas; it composes along
+a path (`Reach.through`) and joins at a branch (`join`). No op type is known here.
 
-A Reach is periodic and affine: position P*m + f sees input rows A*m + low[f] up to A*m + high[f]. Without upsampling the
-period P is 1 and the three figures of the literature are stride = A, size = high - low + 1 and padding = -low
-(Araujo, Norris, Sim, "Computing Receptive Fields of Convolutional Neural Networks", Distill 2019).
+A Reach is periodic and affine: position P*m + f sees input rows A*m + low[f] up to A*m + high[f]. Without
+upsampling the period P is 1 and the three figures of the literature are stride = A, size = high - low + 1 and
+padding = -low (Araujo, Norris, Sim, "Computing Receptive Fields of Convolutional Neural Networks", Distill
+2019).
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ import msgspec
 # ---------------------------------------------------------------------------------------------- vocabulary
 
 
-class Affine(msgspec.Struct, frozen=True):
-    """A map from output positions to operand rows: position p*n + g reads rows a*n + low[g] up to a*n + high[g].
+class Affine(msgspec.Struct, frozen=True, gc=False):
+    """A map from output positions to operand rows: position p*n + g reads rows a*n + low[g] up to a*n + high[g],
+    each `step`-th of them.
 
     An empty phase (no row is read, as between the taps of a sparse transposed convolution) has None for both.
     """
@@ -31,23 +33,28 @@ class Affine(msgspec.Struct, frozen=True):
     advance: int
     lows: tuple[int | None, ...]
     highs: tuple[int | None, ...]
+    step: int = 1
 
+
+PHASES = 4096
+"""Most phases that a rule writes out; where an op has more, the axis is read whole."""
 
 SAME = Affine(1, 1, (0,), (0,))
 """Output position i reads operand row i."""
 
 
-class Route(msgspec.Struct, frozen=True):
+class Route(msgspec.Struct, frozen=True, gc=False):
     """Where one operand axis goes: to output axis `axis`, read through `taps`."""
 
     axis: int
     taps: Affine = SAME
 
 
-class Read(msgspec.Struct, frozen=True):
+class Read(msgspec.Struct, frozen=True, gc=False):
     """An operand axis of which every output position reads more than a window.
 
-    kind    global: all of it; prefix, suffix: all up to, or from, its own position; data_dependent: rows that the data picks
+    kind    global: all of it; prefix, suffix: all up to, or from, its own position; data_dependent: rows that
+            the data picks
     axis    the output axis that keeps the position, where there is one
     """
 
@@ -59,13 +66,13 @@ WHOLE = Read("global")
 DATA = Read("data_dependent")
 
 
-class Word(msgspec.Struct, frozen=True):
+class Word(msgspec.Struct, frozen=True, gc=False):
     """A span that needs no axes."""
 
     name: str
 
 
-class Regroup(msgspec.Struct, frozen=True):
+class Regroup(msgspec.Struct, frozen=True, gc=False):
     """A reshape: the same elements in the same order, cut into other axes."""
 
     before: tuple[int, ...]
@@ -86,19 +93,25 @@ Span = Word | Regroup | Routes
 
 
 def window(kernel: int, stride: int = 1, dilation: int = 1, pad: int = 0) -> Affine:
-    """A sliding window of `kernel` taps: position i reads rows stride*i - pad + dilation*t. `pad` is that at the start."""
-    return Affine(1, stride, (-pad,), (dilation * (kernel - 1) - pad,))
+    """A sliding window of `kernel` taps: position i reads rows stride*i - pad + dilation*t. `pad` is that at
+    the start.
+    """
+    return Affine(1, stride, (-pad,), (dilation * (kernel - 1) - pad,), dilation)
 
 
 def spread(kernel: int, stride: int = 1, dilation: int = 1, pad: int = 0) -> Affine:
-    """The transpose of `window`: row x is written to positions stride*x - pad + dilation*t; by phase of the position."""
-    lows: list[int | None] = []
-    highs: list[int | None] = []
-    for phase in range(stride):
-        rows = [(phase + pad - dilation * t) // stride for t in range(kernel) if not (phase + pad - dilation * t) % stride]
-        lows.append(min(rows) if rows else None)
-        highs.append(max(rows) if rows else None)
-    return Affine(stride, 1, tuple(lows), tuple(highs))
+    """The transpose of `window`: row x is written to positions stride*x - pad + dilation*t; by phase of the
+    position.
+    """
+    lows: list[int | None] = [None] * stride
+    highs: list[int | None] = [None] * stride
+    taps = range(-pad, dilation * kernel - pad, dilation)
+    cycle = stride // math.gcd(dilation, stride)  # after so many taps the phases come round again, some rows lower
+    for tap in taps[:cycle]:
+        highs[tap % stride] = -(tap // stride)
+    for tap in taps[-cycle:]:
+        lows[tap % stride] = -(tap // stride)
+    return Affine(stride, 1, tuple(lows), tuple(highs), dilation * cycle // stride)
 
 
 def crop(start: int, step: int = 1) -> Affine:
@@ -137,11 +150,10 @@ def moved(permutation: tuple[int, ...]) -> Routes:
 # ---------------------------------------------------------------------------------------------- arithmetic
 
 
-class Reach(msgspec.Struct, frozen=True):
+class Reach(msgspec.Struct, frozen=True, gc=False):
     """Rows of one input axis seen from the positions of one tensor axis, on an infinite canvas.
 
-    `path_min` and `path_max` are the sizes along the narrowest and the widest path; `aligned` is False where the
-    branches that met here had different centres.
+    `path_min` and `path_max` are the sizes along the narrowest and the widest path.
     """
 
     period: int
@@ -150,23 +162,26 @@ class Reach(msgspec.Struct, frozen=True):
     highs: tuple[int | None, ...]
     path_min: int
     path_max: int
-    aligned: bool = True
 
     @property
-    def stride(self) -> Fraction:
-        """Input rows per position."""
-        return Fraction(self.advance, self.period)
+    def stride_text(self) -> str:
+        """Input rows per position, as a fraction: "32", "1/2"."""
+        return str(self.advance) if self.period == 1 else str(Fraction(self.advance, self.period))
 
     @property
-    def sizes(self) -> tuple[int, ...]:
-        """Rows seen, by phase; 0 where only padding is seen."""
-        pairs = zip(self.lows, self.highs, strict=True)
-        return tuple(0 if low is None or high is None else high - low + 1 for low, high in pairs)
+    def largest(self) -> int:
+        """Most rows that a position sees."""
+        return max(map(_rows, self.lows, self.highs))
+
+    @property
+    def smallest(self) -> int:
+        """Fewest rows that a position sees; 0 where some see only padding."""
+        return min(map(_rows, self.lows, self.highs))
 
     def through(self, taps: Affine) -> Reach:
         """The Reach of an op's output that reads this one through `taps`."""
         if taps is SAME:
-            return self if self.aligned else msgspec.structs.replace(self, aligned=True)
+            return self
         if self.period == 1 and taps.period == 1:
             return self._through_window(taps)
         turns = self.period // math.gcd(taps.advance, self.period)
@@ -174,7 +189,7 @@ class Reach(msgspec.Struct, frozen=True):
         lows, highs = tuple(low for low, _ in bounds), tuple(high for _, high in bounds)
         advance = self.advance * (taps.advance * turns // self.period)
         made = Reach(taps.period * turns, advance, lows, highs, 0, 0)
-        grown = max(made.sizes) - max(self.sizes)
+        grown = made.largest - self.largest
         return msgspec.structs.replace(made, path_min=self.path_min + grown, path_max=self.path_max + grown)
 
     def _through_window(self, taps: Affine) -> Reach:
@@ -185,7 +200,12 @@ class Reach(msgspec.Struct, frozen=True):
         step = self.advance
         grown = step * (last - first)
         return Reach(
-            1, step * taps.advance, (low + step * first,), (high + step * last,), self.path_min + grown, self.path_max + grown
+            1,
+            step * taps.advance,
+            (low + step * first,),
+            (high + step * last,),
+            self.path_min + grown,
+            self.path_max + grown,
         )
 
     def _hull(self, taps: Affine, turn: int, phase: int) -> tuple[int | None, int | None]:
@@ -193,15 +213,24 @@ class Reach(msgspec.Struct, frozen=True):
         first, last = taps.lows[phase], taps.highs[phase]
         if first is None or last is None:
             return None, None
-        first, last = first + turn * taps.advance, last + turn * taps.advance
-        lows = [self._row(self.lows, row) for row in range(first, min(last, first + self.period - 1) + 1)]
-        highs = [self._row(self.highs, row) for row in range(max(first, last - self.period + 1), last + 1)]
+        rows = range(first + turn * taps.advance, last + turn * taps.advance + 1, taps.step)
+        cycle = self.period // math.gcd(taps.step, self.period)  # after so many rows the phases come round again
+        lows = [self._row(self.lows, row) for row in rows[:cycle]]
+        highs = [self._row(self.highs, row) for row in rows[-cycle:]]
         seen_low, seen_high = [x for x in lows if x is not None], [x for x in highs if x is not None]
         return (min(seen_low), max(seen_high)) if seen_low and seen_high else (None, None)
+
+    def rows(self, position: int) -> tuple[int | None, int | None]:
+        """First and last input row that a position sees; None twice where it sees only padding."""
+        return self._row(self.lows, position), self._row(self.highs, position)
 
     def _row(self, bounds: tuple[int | None, ...], position: int) -> int | None:
         bound = bounds[position % self.period]
         return None if bound is None else bound + self.advance * (position // self.period)
+
+
+def _rows(low: int | None, high: int | None) -> int:
+    return 0 if low is None or high is None else high - low + 1
 
 
 POINT = Reach(1, 1, (0,), (0,), 1, 1)
@@ -209,23 +238,36 @@ POINT = Reach(1, 1, (0,), (0,), 1, 1)
 
 
 def join(a: Reach, b: Reach) -> Reach | None:
-    """Both at once, where branches meet: the hull, phase by phase. None where strides disagree: no finite field exists."""
+    """Both at once, where branches meet: the hull, phase by phase. None where strides disagree: no finite
+    field exists.
+    """
     if a is b:
         return a
     if a.advance * b.period != b.advance * a.period:
         return None
     period = math.lcm(a.period, b.period)
-    lows, highs, aligned = [], [], a.aligned and b.aligned
+    lows: list[int | None] = []
+    highs: list[int | None] = []
     for phase in range(period):
-        low_a, high_a, low_b, high_b = (
-            a._row(a.lows, phase), a._row(a.highs, phase), b._row(b.lows, phase), b._row(b.highs, phase),
-        )  # fmt: skip
-        if low_a is None or high_a is None:
-            low_a, high_a = low_b, high_b
+        low, high = a.rows(phase)
+        low_b, high_b = b.rows(phase)
+        if low is None or high is None:
+            low, high = low_b, high_b
         elif low_b is not None and high_b is not None:
-            aligned = aligned and low_a + high_a == low_b + high_b
-            low_a, high_a = min(low_a, low_b), max(high_a, high_b)
-        lows.append(low_a)
-        highs.append(high_a)
+            low, high = min(low, low_b), max(high, high_b)
+        lows.append(low)
+        highs.append(high)
     narrow, wide = min(a.path_min, b.path_min), max(a.path_max, b.path_max)
-    return Reach(period, a.advance * (period // a.period), tuple(lows), tuple(highs), narrow, wide, aligned)
+    return Reach(period, a.advance * (period // a.period), tuple(lows), tuple(highs), narrow, wide)
+
+
+def aligned(a: Reach, b: Reach) -> bool:
+    """Whether two fields of one stride have the same centre at every position."""
+    for phase in range(math.lcm(a.period, b.period)):
+        low, high = a.rows(phase)
+        low_b, high_b = b.rows(phase)
+        if low is None or high is None or low_b is None or high_b is None:
+            continue
+        if low + high != low_b + high_b:
+            return False
+    return True

@@ -10,7 +10,7 @@ from fractions import Fraction
 
 _COUNTS = ("", "K", "M", "G", "T", "P")
 _BYTES = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
-_POWERS = {
+_POWERS: dict[str, int] = {
     **{unit: 1000**power for power, unit in enumerate(_COUNTS)},
     **{unit: 1024**power for power, unit in enumerate(_BYTES)},
 }
@@ -28,7 +28,7 @@ def show_bytes(value: int | None) -> str:
 
 
 def parse_quantity(text: str) -> int:
-    """ "5G", "64 MiB", "1.5K" or "30_000_000" as an integer; ValueError where it is none of these.
+    """Text such as "5G", "64 MiB", "1.5K" or "30_000_000" as an integer; ValueError where it is none of these.
 
     MB and KB are refused: to some they are powers of 1000, to others of 1024.
     """

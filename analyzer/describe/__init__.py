@@ -12,23 +12,20 @@ import msgspec
 
 from analyzer.describe.dims import Binding
 from analyzer.errors import BadModel
-from analyzer.graph import Function, Graph, Model, Node, Reference, Size
+from analyzer.graph import UNKNOWN, Graph, Known, Model, Node, Reference, Sequence, Size, Tensor, Unknown
 from analyzer.ops.rule import Facts, Rule, Run, find
 from analyzer.options import Options
+from analyzer.spans import NOTHING
 
-__all__ = ["Missing", "Scene", "Unknown", "describe"]
+__all__ = ["Missing", "Scene", "describe"]
 
 CALL_DEPTH_LIMIT = 64
+_FATAL = frozenset({"RECURSION", "NESTED_TOO_DEEPLY"})
 _FAULTS = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
 
 
-class Unknown:
-    """Stands for the size of a tensor that has one which nobody can tell."""
-
-    __slots__ = ()
-
-
-UNKNOWN = Unknown()
+Operands = list[Known | Unknown | None]
+Sizes = dict[str, Known | Unknown | None]
 
 
 class Missing(msgspec.Struct, frozen=True, eq=False):
@@ -39,21 +36,22 @@ class Missing(msgspec.Struct, frozen=True, eq=False):
 
 
 class Scene(msgspec.Struct, frozen=True, eq=False):
-    """A graph as described for given operands: parallel to `graph.nodes` the Facts, and every tensor's size.
+    """A graph as described for given operands: every tensor's size and, parallel to `graph.nodes`, rules and Facts.
 
-    `constants` are tensors made from stored ones alone; `inputs` the sizes the graph was entered with.
+    `constants` are tensors made from stored ones alone. `sizes` holds UNKNOWN for a tensor whose size nobody can tell.
     """
 
     graph: Graph
-    sizes: dict[str, Size | Unknown | None]
+    sizes: Mapping[str, Known | Unknown | None]
     facts: tuple[Facts | Missing, ...]
+    rules: tuple[Rule | None, ...]
     constants: set[str]
     dims: Mapping[str, int] = {}
     assumed: Mapping[str, int] = {}
     overridden: tuple[str, ...] = ()
 
     def size(self, name: str) -> Size | None:
-        """A tensor's size, None where it is not known."""
+        """A tensor's size; None where it is not known, or is no tensor's."""
         size = self.sizes.get(name)
         return size if type(size) is Size else None
 
@@ -62,7 +60,14 @@ def describe(model: Model, options: Options) -> Scene:
     """Describe the main graph at the sizes that `options` binds. Raises BadOption, and BadModel unless lenient."""
     binding = Binding(model.graph.inputs, options)
     entered = {name: UNKNOWN if size is None else size for name, size in binding.sizes.items()}
-    scene = _Walk(model, options.lenient).scene(model.graph, entered, set())
+    try:
+        scene = _Walk(model, options.lenient).scene(model.graph, entered, set())
+    except BadModel as error:
+        if not binding.assumed:
+            raise
+        assumed = ", ".join(f"{symbol} = {value}" for symbol, value in binding.assumed.items())
+        hint = f"{error.message}; assumed were {assumed}: bind free dimensions by name if that does not suit the model"
+        raise BadModel(error.reason, hint, **error.facts) from None
     return msgspec.structs.replace(
         scene, dims=binding.dims, assumed=binding.assumed, overridden=tuple(binding.overridden)
     )
@@ -73,62 +78,69 @@ class _Walk:
 
     def __init__(self, model: Model, lenient: bool) -> None:
         self.functions, self.lenient = model.functions, lenient
-        self.calls: dict[Any, Run] = {}
+        self.calls: dict[Any, Scene] = {}
         self.stack: list[tuple[str, str, str]] = []
 
     def scene(
-        self,
-        graph: Graph,
-        entered: Mapping[str, Size | Unknown | None],
-        constants: set[str],
-        bound: Mapping[str, Any] | None = None,
+        self, graph: Graph, entered: Sizes, constants: set[str], bound: Mapping[str, Any] | None = None
     ) -> Scene:
-        """Walk `graph` with its inputs (and captured tensors) sized as `entered`; `bound` are a caller's attributes."""
-        sizes: dict[str, Size | Unknown | None] = dict(entered)
+        """Walk `graph` with its inputs and captured tensors sized as `entered`, of which `constants` are constant.
+
+        `bound` are the attributes of a function's caller.
+        """
+        sizes = dict(entered)
         sizes[""] = None
         for name, tensor in graph.initializers.items():
             sizes[name] = tensor.size
             constants.add(name)
-        facts = []
+        facts: list[Facts | Missing] = []
+        rules: list[Rule | None] = []
+        bounded = any(map(_bounded, entered.values()))
         for node in graph.nodes:
             operands = [sizes[name] for name in node.inputs]
-            said = self.node(node, operands, sizes, constants, bound)
+            rule = find(node.domain, node.op_type, node.version)
+            said = self.node(node, rule, operands, sizes, constants, bound)
+            rules.append(rule)
             facts.append(said)
-            if type(said) is Facts:
-                outputs = said.outputs
-                if type(outputs) is Size:
-                    sizes[node.outputs[0]] = outputs if outputs not in operands else _own(outputs)
-                    for name in node.outputs[1:]:
-                        sizes.setdefault(name, UNKNOWN)
-                else:
-                    _place(node, outputs if type(outputs) is tuple else (outputs,), operands, sizes)
-                if not said.random and constants.issuperset(filter(None, node.inputs)) and constants.issuperset(node.captures):
-                    constants.update(node.outputs)
-            else:
+            if type(said) is not Facts:
                 for name in node.outputs:
                     sizes.setdefault(name, UNKNOWN)
+                continue
+            outputs = said.outputs if type(said.outputs) is tuple else (said.outputs,)
+            if bounded and any(map(_bounded, operands)):
+                outputs = _passed_on(outputs, operands, said, rule)
+            bounded = _place(node, outputs, operands, sizes) or bounded
+            if not said.random and _all_constant(node, constants):
+                constants.update(node.outputs)
         constants.discard("")
-        return Scene(graph, sizes, tuple(facts), constants)
+        return Scene(graph, sizes, tuple(facts), tuple(rules), constants)
 
     def node(
         self,
         node: Node,
-        operands: list[Size | Unknown | None],
-        sizes: dict[str, Size | Unknown | None],
+        rule: Rule | None,
+        operands: Operands,
+        sizes: Sizes,
         constants: set[str],
         bound: Mapping[str, Any] | None,
     ) -> Facts | Missing:
         """What is said of one node, and where nothing can be, why."""
         attributes = node.attributes if bound is None else _resolved(node.attributes, bound)
-        rule = find(node.domain, node.op_type, node.version)
-        if rule is None:
-            key = (node.domain, node.op_type, node.overload)
-            if key in self.functions:
-                return self.call(key, node, operands, attributes)
-            return Missing("NO_RULE", f"no rule for {node.op_type} of {node.domain} at opset {node.version}")
-        if UNKNOWN in operands:
-            return Missing("NO_SIZE", f"{node.inputs[operands.index(UNKNOWN)]!r} has no known size")
         try:
+            if rule is None:
+                key = (node.domain, node.op_type, node.overload)
+                if key in self.functions:
+                    return self.call(key, node, operands, attributes, constants)
+                return Missing(
+                    "NO_RULE", f"no rule for {node.op_type} of {node.domain} at opset {node.version}"
+                )
+            if UNKNOWN in operands and not rule.bodies:
+                return Missing("NO_SIZE", f"{node.inputs[operands.index(UNKNOWN)]!r} has no known size")
+            if rule.bodies:
+                attributes = {
+                    name: Body(self, value, node, sizes, constants, bound) if type(value) is Graph else value
+                    for name, value in attributes.items()
+                }
             return _apply(rule, node, operands, attributes)
         except BadModel as error:
             told = error.at(node=node.name, op_type=node.op_type)
@@ -136,40 +148,136 @@ class _Walk:
             told = BadModel(
                 "OPERANDS_DO_NOT_FIT",
                 f"operands of shapes {', '.join(map(_drawn, operands))} do not fit ({type(error).__name__}: {error})",
-                node=node.name, op_type=node.op_type,
-            )  # fmt: skip
-        if not self.lenient:
-            raise BadModel(told.reason, f"node {node.name!r} ({node.op_type}): {told.message}", **told.facts) from None
+                node=node.name,
+                op_type=node.op_type,
+            )
+        if told.reason in _FATAL or not self.lenient:
+            if told.message.startswith("node "):  # already told by the innermost node
+                raise told
+            raise BadModel(told.reason, f"node {node.name!r} ({node.op_type}): {told.message}", **told.facts)
         return Missing("INVALID", told.message)
 
     def call(
-        self, key: tuple[str, str, str], node: Node, operands: list[Size | Unknown | None], attributes: Mapping[str, Any]
-    ) -> Facts | Missing:
+        self,
+        key: tuple[str, str, str],
+        node: Node,
+        operands: Operands,
+        attributes: Mapping[str, Any],
+        constants: set[str],
+    ) -> Facts:
         """A call of a model-local function: its body, described once for these operands and attributes."""
         if key in self.stack:
-            raise BadModel("RECURSION", f"function {key[1]} calls itself", node=node.name)
+            raise BadModel("RECURSION", f"function {key[1]} calls itself", function=key[1])
         if len(self.stack) >= CALL_DEPTH_LIMIT:
-            raise BadModel("NESTED_TOO_DEEPLY", f"functions call one another more than {CALL_DEPTH_LIMIT} deep", node=node.name)
-        seen = (key, tuple(map(_identity, operands)), tuple(sorted((k, _identity(v)) for k, v in attributes.items())))
-        run = self.calls.get(seen)
-        if run is None:
-            self.stack.append(key)
-            run = self.calls[seen] = self.body(self.functions[key], operands, attributes)
-            self.stack.pop()
-        return Facts(tuple(size and _own(size) for size in run.outputs), macs=0, runs=(run,))
-
-    def body(self, function: Function, operands: list[Size | Unknown | None], attributes: Mapping[str, Any]) -> Run:
+            raise BadModel(
+                "NESTED_TOO_DEEPLY", f"functions call one another more than {CALL_DEPTH_LIMIT} deep"
+            )
+        function = self.functions[key]
         graph = function.graph
-        padded = operands + [None] * (len(graph.inputs) - len(operands))
-        entered = {tensor.name: size for tensor, size in zip(graph.inputs, padded, strict=False)}
-        scene = self.scene(graph, entered, set(), {**function.attributes, **attributes})
-        return Run(tuple(scene.size(tensor.name) for tensor in graph.outputs), scene)
+        formals = [tensor.name for tensor in graph.inputs]
+        fixed = {formal for formal, name in zip(formals, node.inputs, strict=False) if name in constants}
+        seen = (
+            key,
+            *map(_identity, operands),
+            frozenset(fixed),
+            *((k, _identity(v)) for k, v in sorted(attributes.items())),
+        )
+        scene = self.calls.get(seen)
+        if scene is None:
+            self.stack.append(key)
+            try:
+                entered = dict.fromkeys(formals) | dict(zip(formals, operands, strict=False))
+                scene = self.calls[seen] = self.scene(
+                    graph, entered, fixed, {**function.attributes, **attributes}
+                )
+            finally:
+                self.stack.pop()
+        run = Run(_results(scene), scene, operands=node.inputs)
+        return Facts(run.outputs, runs=(run,), transparent=True)
+
+
+class Body:
+    """A graph attribute as its op's rule sees it: call it with sizes for its inputs, and it is described for them."""
+
+    def __init__(
+        self,
+        walk: _Walk,
+        graph: Graph,
+        node: Node,
+        sizes: Sizes,
+        constants: set[str],
+        bound: Mapping[str, Any] | None,
+    ) -> None:
+        self.walk, self.graph, self.bound = walk, graph, bound
+        self.captured = {name: sizes[name] for name in node.captures}
+        self.fixed = constants.intersection(node.captures)
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """What the body declares of its inputs."""
+        return self.graph.inputs
+
+    def __call__(self, *operands: Known | None, repeat: int | None = 1, unsure: bool = False) -> Run:
+        """The body described for `operands`. `unsure`: it may never run, so a node in it that cannot is no error."""
+        entered: Sizes = dict(self.captured)
+        for tensor, size in zip(self.graph.inputs, operands, strict=False):
+            entered[tensor.name] = UNKNOWN if size is None else size
+        seen = (id(self.graph), *((name, _identity(size)) for name, size in entered.items()))
+        scene = self.walk.calls.get(seen)
+        if scene is None:
+            lenient, self.walk.lenient = self.walk.lenient, self.walk.lenient or unsure
+            try:
+                scene = self.walk.calls[seen] = self.walk.scene(
+                    self.graph, entered, set(self.fixed), self.bound
+                )
+            finally:
+                self.walk.lenient = lenient
+        return Run(_results(scene), scene, repeat)
+
+
+def _results(scene: Scene) -> tuple[Known | None, ...]:
+    """Sizes of a body's outputs, None where unknown."""
+    found = [scene.sizes.get(tensor.name) for tensor in scene.graph.outputs]
+    return tuple(None if size is None or type(size) is Unknown else _own(size) for size in found)
+
+
+def _all_constant(node: Node, constants: set[str]) -> bool:
+    for name in node.inputs:
+        if name and name not in constants:
+            return False
+    return not node.captures or constants.issuperset(node.captures)
+
+
+def _bounded(size: object) -> bool:
+    """Whether a shape or a value is an upper bound only."""
+    return type(size) is Size and not (size.exact and size.value_exact)
+
+
+def _passed_on(
+    outputs: tuple[Known | None, ...], operands: Operands, said: Facts, rule: Rule | None
+) -> tuple[Known | None, ...]:
+    """Outputs of a node whose operands are bounds: bounds too, except where only a shape was asked for."""
+    if said.spans is NOTHING or said.runs:
+        return outputs
+    shaky = any(
+        type(size) is Size
+        and (not size.exact or (not size.value_exact and rule is not None and rule.role(place) == "setting"))
+        for place, size in enumerate(operands)
+    )
+    return tuple(
+        Size(size.shape, size.dtype, size.value, exact=not shaky and size.exact, value_exact=False)
+        if type(size) is Size
+        else size
+        for size in outputs
+    )
 
 
 def _apply(rule: Rule, node: Node, operands: list[Any], attributes: Mapping[str, Any]) -> Facts:
     """Ask the rule, once it is sure that operands and attributes are those of its signature."""
     if len(operands) < rule.least or None in operands[: rule.least]:
-        raise BadModel("MISSING_OPERAND", f"needs {rule.least} operands, has {sum(o is not None for o in operands)}")
+        raise BadModel(
+            "MISSING_OPERAND", f"needs {rule.least} operands, has {sum(o is not None for o in operands)}"
+        )
     if rule.most is not None and len(operands) > rule.most:
         raise BadModel("TOO_MANY_OPERANDS", f"takes at most {rule.most} operands, has {len(operands)}")
     if not attributes.keys() <= rule.attributes:
@@ -183,40 +291,51 @@ def _apply(rule: Rule, node: Node, operands: list[Any], attributes: Mapping[str,
     return rule.function(*operands, **attributes, **{name: filled[name] for name in rule.fills})
 
 
-def _place(
-    node: Node, outputs: tuple[Size | None, ...], operands: list[Size | Unknown | None], sizes: dict[str, Size | Unknown | None]
-) -> None:
-    """Give each named output its Size, one of its own even where a rule used one twice."""
-    seen: list[Size | Unknown | None] = list(operands)
+def _place(node: Node, outputs: tuple[Known | None, ...], operands: Operands, sizes: Sizes) -> bool:
+    """Give each named output its size, one of its own even where a rule used one twice; whether some are
+    bounds only.
+    """
+    bounded = False
     for index, name in enumerate(node.outputs):
         size = outputs[index] if index < len(outputs) else None
         if size is None:
             sizes.setdefault(name, UNKNOWN)
-            continue
-        if name:
-            sizes[name] = size if size not in seen else _own(size)
-            seen.append(size)
+        elif name:
+            if size in operands or (index and size in outputs[:index]):
+                size = _own(size)  # the tensor's own
+            sizes[name] = size
+            bounded = bounded or _bounded(size)
+    return bounded
 
 
-def _own(size: Size) -> Size:
-    """An equal Size with an identity of its own."""
-    return Size(size.shape, size.dtype, size.value, size.exact, size.value_exact)
+def _own(size: Known) -> Known:
+    """An equal size with an identity of its own."""
+    return (
+        size
+        if type(size) is not Size
+        else Size(size.shape, size.dtype, size.value, size.exact, size.value_exact)
+    )
 
 
 def _resolved(attributes: Mapping[str, Any], bound: Mapping[str, Any]) -> Mapping[str, Any]:
     """Attributes of a function's node with references to the caller's attributes replaced; unset ones vanish."""
     if not any(type(value) is Reference for value in attributes.values()):
         return attributes
-    resolved = {name: bound.get(value) if type(value) is Reference else value for name, value in attributes.items()}
+    resolved = {
+        name: bound.get(value) if type(value) is Reference else value for name, value in attributes.items()
+    }
     return {name: value for name, value in resolved.items() if value is not None}
 
 
 def _identity(value: Any) -> Any:
     """What makes two operands or attributes the same for a described call."""
     if type(value) is Size:
-        return value.shape, value.dtype.code, None if value.value is None else value.value.tobytes()
+        known = None if value.value is None else value.value.tobytes()
+        return value.shape, value.dtype.code, known, value.exact, value.value_exact
+    if type(value) is Sequence:
+        return None if value.items is None else tuple(map(_identity, value.items)), _identity(value.element)
     return repr(value) if isinstance(value, (float, dict, list)) else value
 
 
-def _drawn(size: Size | Unknown | None) -> str:
+def _drawn(size: object) -> str:
     return str(size.shape) if type(size) is Size else "-"

@@ -1,6 +1,6 @@
 """Binding of free dimensions: what the caller asked for, and a documented rule for the rest.
 
-    1. `Options.shapes` gives an input's whole shape
+    1. `Options.shapes` gives an input's whole shape; it must agree with `Options.dims`
     2. `Options.dims` gives a symbol's value
     3. a dimension on axis 0, or whose name says batch, is 1
     4. a dimension whose name speaks of a sequence, or of length or time, is 128; of height or width, 224
@@ -21,9 +21,9 @@ from analyzer.graph import FLOAT32, Size, Tensor
 from analyzer.options import Options
 
 _ASSUMED = (
-    (re.compile(r"batch|^[nb]$", re.I), 1),
-    (re.compile(r"seq|len|time|token", re.I), 128),
-    (re.compile(r"height|width|^[hw]$", re.I), 224),
+    (re.compile(r"batch|^[nb]$", re.IGNORECASE), 1),
+    (re.compile(r"seq|len|time|token", re.IGNORECASE), 128),
+    (re.compile(r"height|width|^[hw]$", re.IGNORECASE), 224),
 )
 
 
@@ -44,6 +44,7 @@ class Binding:
             self.sizes[tensor.name] = self._size(tensor, options.shapes.get(tensor.name))
 
     def _bind_shape(self, tensor: Tensor, shape: tuple[int, ...], dims: Mapping[str, int]) -> None:
+        name = tensor.name
         if tensor.dims is not None and len(shape) != len(tensor.dims):
             raise BadOption(
                 "WRONG_RANK",
@@ -52,18 +53,22 @@ class Binding:
                 option="shapes", input=tensor.name,
             )  # fmt: skip
         if any(dim < 0 for dim in shape):
-            raise BadOption("NEGATIVE_DIM", f"--shape {tensor.name} has a negative dimension: {shape}", option="shapes")
+            raise BadOption(
+                "NEGATIVE_DIM", f"--shape {tensor.name} has a negative dimension: {shape}", option="shapes"
+            )
         for axis, dim in enumerate(tensor.dims or ()):
             if isinstance(dim, str):
                 if self._given.setdefault(dim, shape[axis]) != shape[axis]:
                     raise BadOption(
                         "DIM_CONFLICT",
-                        f"dimension {dim!r} is {self._given[dim]} elsewhere but {shape[axis]} in the shape of {tensor.name}",
+                        f"dimension {dim!r} is {self._given[dim]} elsewhere, {shape[axis]} in the shape of {name}",
                         option="dims" if dim in dims else "shapes", input=tensor.name,
                     )  # fmt: skip
                 self.dims[dim] = shape[axis]
             elif dim is not None and dim != shape[axis]:
-                self.overridden.append(f"{tensor.name}[{axis}] is fixed at {dim} in the model and was analysed at {shape[axis]}")
+                self.overridden.append(
+                    f"{tensor.name}[{axis}] is fixed at {dim} in the model and was analysed at {shape[axis]}"
+                )
 
     def _size(self, tensor: Tensor, shape: tuple[int, ...] | None) -> Size | None:
         if shape is None:
@@ -108,13 +113,23 @@ def _check_names(inputs: tuple[Tensor, ...], options: Options) -> None:
     }
     for name, value in options.dims.items():
         if name not in symbols:
-            raise BadOption("UNKNOWN_DIM", f"no free dimension is named {name!r}; {_choices(name, symbols)}", option="dims", dim=name)
+            raise BadOption(
+                "UNKNOWN_DIM",
+                f"no free dimension is named {name!r}; {_choices(name, symbols)}",
+                option="dims",
+                dim=name,
+            )
         if value < 0:
             raise BadOption("NEGATIVE_DIM", f"--dim {name}={value} is negative", option="dims", dim=name)
     names = {tensor.name for tensor in inputs}
     for name in options.shapes:
         if name not in names:
-            raise BadOption("UNKNOWN_INPUT", f"no input is named {name!r}; {_choices(name, names)}", option="shapes", input=name)
+            raise BadOption(
+                "UNKNOWN_INPUT",
+                f"no input is named {name!r}; {_choices(name, names)}",
+                option="shapes",
+                input=name,
+            )
 
 
 def _choices(name: str, choices: set[str]) -> str:

@@ -8,6 +8,7 @@ Weights come in as sizes: their numbers are dropped here, and external data file
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from analyzer.graph import Model
 from analyzer.load.convert import model_of
@@ -23,5 +24,5 @@ def load(model: str | os.PathLike[str] | bytes, name: str | None = None) -> Mode
     """
     data = bytes_of(model)
     if name is None:
-        name = "model" if isinstance(model, bytes) else os.path.splitext(os.path.basename(os.fspath(model)))[0]
+        name = "model" if isinstance(model, bytes) else Path(model).stem
     return model_of(parse(data), name, len(data))

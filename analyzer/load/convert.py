@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -17,25 +19,41 @@ from onnx import AttributeProto, numpy_helper
 
 from analyzer.errors import BadModel
 from analyzer.graph import DTYPES, VALUE_LIMIT, Function, Graph, Model, Node, Reference, Size, Tensor, Value
-from analyzer.load.order import check_names, in_order
+from analyzer.load.order import in_order
 
 FLOAT_LIMIT = 64
 NESTING_LIMIT = 32
+FIRST_IR_WITH_OPSETS = 3
 ONNX = "ai.onnx"
 _EXTERNAL = onnx.TensorProto.EXTERNAL
+_INT, _INTS = AttributeProto.INT, AttributeProto.INTS
 _DATA_FIELDS = (
-    "raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data", "external_data", "data_location",
-)  # fmt: skip
+    "raw_data",
+    "float_data",
+    "int32_data",
+    "int64_data",
+    "double_data",
+    "uint64_data",
+    "string_data",
+)
 
 
 def model_of(proto: onnx.ModelProto, name: str, file_bytes: int) -> Model:
     """The whole file. Consumes `proto`: the weights' data is cleared from it on the way to the digest."""
     opsets = {entry.domain or ONNX: entry.version for entry in proto.opset_import}
-    if ONNX not in opsets:
-        opsets[ONNX] = 1
+    if not opsets and proto.ir_version >= FIRST_IR_WITH_OPSETS:
+        raise BadModel(
+            "NO_OPSET", "the model has no opset_import, so nobody can say what its ops mean: cut off?"
+        )
+    opsets.setdefault(ONNX, 1)
+    _check_text((*opsets, *(word for f in proto.functions for word in (f.domain, f.name, f.overload))))
     graph = _graph(proto.graph, opsets, 0)
     if graph.free:
-        raise BadModel("UNDEFINED_TENSOR", f"tensor {graph.free[0]!r} is read but nothing defines it", tensor=graph.free[0])
+        raise BadModel(
+            "UNDEFINED_TENSOR",
+            f"tensor {graph.free[0]!r} is read but nothing defines it",
+            tensor=graph.free[0],
+        )
     functions = {}
     for function in proto.functions:
         functions[(function.domain or ONNX, function.name, function.overload)] = _function(function)
@@ -49,6 +67,10 @@ def model_of(proto: onnx.ModelProto, name: str, file_bytes: int) -> Model:
         file_bytes=file_bytes,
         structure_sha256=_digest(proto),
     )
+
+
+_TYPED = {1: "float_data", 6: "int32_data", 7: "int64_data", 9: "int32_data", 11: "double_data"}
+"""Element types whose typed field holds one number per element."""
 
 
 class _Scope:
@@ -69,44 +91,76 @@ def _graph(proto: onnx.GraphProto, opsets: Mapping[str, int], depth: int) -> _Sc
         initializers[stored_name] = Tensor(stored_name, size=_size(stored))
     for sparse in proto.sparse_initializer:
         initializers[sparse.values.name] = Tensor(sparse.values.name, size=_sparse_size(sparse))
+    if len(initializers) != len(proto.initializer) + len(proto.sparse_initializer):
+        names = Counter(
+            stored.name for stored in (*proto.initializer, *(s.values for s in proto.sparse_initializer))
+        )
+        twice = names.most_common(1)[0][0]
+        raise BadModel("DUPLICATE_TENSOR", f"the graph has two stored tensors named {twice!r}", tensor=twice)
     inputs = tuple(_declared(value) for value in proto.input if value.name not in initializers)
     outputs = tuple(_declared(value) for value in proto.output)
-    nodes = [_node(node, index, opsets, depth) for index, node in enumerate(proto.node)]
+    nodes = [_node(node, opsets, depth) for node in proto.node]
     return _scope(proto.name, inputs, outputs, initializers, nodes)
 
 
 def _function(proto: onnx.FunctionProto) -> Function:
     opsets = {entry.domain or ONNX: entry.version for entry in proto.opset_import}
-    nodes = [_node(node, index, opsets, 0) for index, node in enumerate(proto.node)]
-    inputs, outputs = tuple(Tensor(name) for name in proto.input), tuple(Tensor(name) for name in proto.output)
+    nodes = [_node(node, opsets, 0) for node in proto.node]
+    inputs, outputs = (
+        tuple(Tensor(name) for name in proto.input),
+        tuple(Tensor(name) for name in proto.output),
+    )
     scope = _scope(proto.name, inputs, outputs, {}, nodes)
     if scope.free:
         raise BadModel(
-            "UNDEFINED_TENSOR", f"function {proto.name} reads {scope.free[0]!r}, which nothing defines", tensor=scope.free[0]
+            "UNDEFINED_TENSOR",
+            f"function {proto.name!r} reads {scope.free[0]!r}, which nothing defines",
+            tensor=scope.free[0],
         )
-    defaults = {attribute.name: _attribute(attribute, opsets, 0) for attribute in proto.attribute_proto}
+    defaults = {
+        attribute.name: _attribute(attribute, attribute.type, opsets, 0)
+        for attribute in proto.attribute_proto
+    }
     return Function(scope.graph, {**dict.fromkeys(proto.attribute), **defaults})
 
 
 def _scope(
-    name: str, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...], initializers: dict[str, Tensor], nodes: list[Node]
+    name: str,
+    inputs: tuple[Tensor, ...],
+    outputs: tuple[Tensor, ...],
+    initializers: dict[str, Tensor],
+    nodes: list[Node],
 ) -> _Scope:
+    _check_text(chain.from_iterable((t.name, *(t.dims or ())) for t in (*inputs, *outputs)))
+    _check_text(initializers)
+    _check_text(
+        chain.from_iterable(
+            (n.name, n.op_type, n.domain, *n.inputs, *n.outputs, *n.attributes) for n in nodes
+        )
+    )
     nodes = _with_unique_names(nodes)
-    check_names(inputs, initializers, nodes)
     ordered, free = in_order(inputs, initializers, nodes, outputs)
     return _Scope(Graph(name, inputs, outputs, initializers, ordered), free)
 
 
+def _check_text(words: Iterable[object]) -> None:
+    """protobuf hands over as bytes what is not UTF-8; no name is. Raises BadModel (NOT_UTF8)."""
+    words = tuple(words)
+    if bytes in set(map(type, words)):
+        wrong = next(word for word in words if isinstance(word, bytes))
+        raise BadModel("NOT_UTF8", f"the name {wrong!r} is not UTF-8 text: is the file damaged?", name=wrong)
+
+
 def _with_unique_names(nodes: list[Node]) -> list[Node]:
     """Nodes as they are where every one has a name of its own; unnamed ones take their op's, repeated ones a number."""
-    if len({node.name for node in nodes}) == len(nodes) and all(node.name for node in nodes):
+    taken = {node.name for node in nodes}
+    if len(taken) == len(nodes) and "" not in taken:
         return nodes
-    taken: set[str] = {node.name for node in nodes}
     seen: set[str] = set()
     result = []
     for index, node in enumerate(nodes):
         name = node.name or f"{node.op_type}_{index}"
-        if name in seen or (not node.name and name in taken):
+        while name in seen or (name != node.name and name in taken):
             name = f"{name}#{index}"
         seen.add(name)
         result.append(node if name == node.name else _renamed(node, name))
@@ -115,41 +169,44 @@ def _with_unique_names(nodes: list[Node]) -> list[Node]:
 
 def _renamed(node: Node, name: str) -> Node:
     return Node(
-        name, node.op_type, node.domain, node.version, node.inputs, node.outputs, node.attributes, node.overload, node.captures
+        name,
+        node.op_type,
+        node.domain,
+        node.version,
+        node.inputs,
+        node.outputs,
+        node.attributes,
+        node.overload,
+        node.captures,
     )
 
 
-def _node(proto: onnx.NodeProto, index: int, opsets: Mapping[str, int], depth: int) -> Node:
+def _node(proto: onnx.NodeProto, opsets: Mapping[str, int], depth: int) -> Node:
     domain = proto.domain or ONNX
     attributes: dict[str, Any] = {}
-    captures: list[str] = []
+    captures: tuple[str, ...] = ()
     for attribute in proto.attribute:
-        value = attributes[attribute.name] = _attribute(attribute, opsets, depth)
-        if isinstance(value, _Scope):
-            attributes[attribute.name] = value.graph
-            captures += value.free
-    name, op_type = proto.name, proto.op_type
+        kind = attribute.type
+        if kind == _INTS:  # the two kinds that most attributes have, without a call
+            value: Any = tuple(attribute.ints)
+        elif kind == _INT:
+            value = attribute.i
+        else:
+            value = _attribute(attribute, kind, opsets, depth)
+            if type(value) is _Scope:
+                captures = tuple(dict.fromkeys((*captures, *value.free)))
+                value = value.graph
+        if attribute.ref_attr_name:
+            value = Reference(attribute.ref_attr_name)
+        attributes[attribute.name] = value
+    inputs, outputs = tuple(proto.input), tuple(proto.output)
+    version = opsets.get(domain, 1)
     return Node(
-        name,
-        op_type,
-        domain,
-        opsets.get(domain, 1),
-        tuple(proto.input),
-        tuple(proto.output),
-        attributes,
-        proto.overload,
-        tuple(dict.fromkeys(captures)),
+        proto.name, proto.op_type, domain, version, inputs, outputs, attributes, proto.overload, captures
     )
 
 
-def _attribute(proto: AttributeProto, opsets: Mapping[str, int], depth: int) -> Any:
-    kind = proto.type
-    if kind == AttributeProto.INT:
-        return proto.i
-    if kind == AttributeProto.INTS:
-        return tuple(proto.ints)
-    if proto.ref_attr_name:
-        return Reference(proto.ref_attr_name)
+def _attribute(proto: AttributeProto, kind: int, opsets: Mapping[str, int], depth: int) -> Any:
     read = _READERS.get(kind)
     if read is not None:
         return read(proto)
@@ -157,14 +214,17 @@ def _attribute(proto: AttributeProto, opsets: Mapping[str, int], depth: int) -> 
         return _graph(proto.g, opsets, depth + 1)
     if kind == AttributeProto.UNDEFINED:
         return _untyped(proto)
-    raise BadModel("ATTRIBUTE_TYPE", f"attribute {proto.name} has type {kind}, which nobody reads", attribute=proto.name)
+    raise BadModel(
+        "ATTRIBUTE_TYPE", f"attribute {proto.name} has type {kind}, which nobody reads", attribute=proto.name
+    )
 
 
 def _untyped(proto: AttributeProto) -> Any:
     """An attribute of a file from before types were written down: whichever field is set."""
-    for read, field in ((lambda p: p.f, "f"), (lambda p: p.i, "i"), (_READERS[AttributeProto.STRING], "s")):
+    kinds = AttributeProto
+    for kind, field in ((kinds.FLOAT, "f"), (kinds.INT, "i"), (kinds.STRING, "s"), (kinds.TENSOR, "t")):
         if proto.HasField(field):
-            return read(proto)
+            return _READERS[kind](proto)
     for field in ("floats", "ints"):
         if values := getattr(proto, field):
             return tuple(values)
@@ -173,6 +233,8 @@ def _untyped(proto: AttributeProto) -> Any:
 
 _READERS: Mapping[int, Any] = {
     AttributeProto.FLOAT: lambda p: p.f,
+    AttributeProto.INT: lambda p: p.i,
+    AttributeProto.INTS: lambda p: tuple(p.ints),
     AttributeProto.STRING: lambda p: p.s.decode("utf-8", "replace"),
     AttributeProto.TENSOR: lambda p: _size(p.t),
     AttributeProto.FLOATS: lambda p: tuple(p.floats),
@@ -184,26 +246,58 @@ _READERS: Mapping[int, Any] = {
 
 
 def _size(proto: onnx.TensorProto) -> Size:
-    """A stored tensor: its size, and its value where that is small and present."""
+    """A stored tensor: its size, and its value where that is small and present. Clears the data of a large one."""
     dtype = DTYPES.get(proto.data_type)
     if dtype is None:
-        raise BadModel("UNKNOWN_DTYPE", f"tensor {proto.name!r} has unknown element type {proto.data_type}", tensor=proto.name)
+        raise BadModel(
+            "UNKNOWN_DTYPE",
+            f"tensor {proto.name!r} has unknown element type {proto.data_type}",
+            tensor=proto.name,
+        )
     shape = tuple(proto.dims)
     count = math.prod(shape)
-    if count < 0 or (shape and min(shape) < 0):
-        raise BadModel("NEGATIVE_DIM", f"stored tensor {proto.name!r} has a negative dimension: {shape}", tensor=proto.name)
-    if count > (FLOAT_LIMIT if dtype.kind in "fc" else VALUE_LIMIT) or proto.data_location == _EXTERNAL:
+    if shape and min(shape) < 0:
+        raise _negative(proto.name, shape)
+    if proto.data_location == _EXTERNAL:
+        proto.ClearField("external_data")
+        proto.ClearField("data_location")
         return Size(shape, dtype)
-    return Size(shape, dtype, _value(proto, dtype.numpy, shape, count))
+    if count > (FLOAT_LIMIT if dtype.kind in "fc" else VALUE_LIMIT):
+        for field in _DATA_FIELDS:
+            proto.ClearField(field)
+        return Size(shape, dtype)
+    return Size(shape, dtype, _value(proto, dtype.numpy, shape, count) if count else _nothing(shape, dtype.numpy))
+
+
+def _nothing(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Value | None:
+    """An array without elements; None where its other axes are longer than numpy allows."""
+    try:
+        return np.zeros(shape, dtype)
+    except ValueError:
+        return None
 
 
 def _value(proto: onnx.TensorProto, dtype: np.dtype[Any], shape: tuple[int, ...], count: int) -> Value | None:
     raw = proto.raw_data
-    if not raw or proto.data_type > onnx.TensorProto.BFLOAT16:  # typed fields, and packed or small types
+    field = _TYPED.get(proto.data_type)
+    if not raw and field is not None:
+        numbers = list(getattr(proto, field))
+        if len(numbers) == count:
+            return np.array(numbers, dtype).reshape(shape)
+        if not numbers:
+            return None  # they were cut out
+        raise BadModel(
+            "TENSOR_DATA_LENGTH",
+            f"tensor {proto.name!r} of shape {shape} needs {count} numbers but holds {len(numbers)}",
+            tensor=proto.name,
+        )
+    if (
+        not raw or dtype.hasobject or proto.data_type > onnx.TensorProto.BFLOAT16
+    ):  # packed and small types, strings, complex numbers
         try:
             return numpy_helper.to_array(proto)
         except (ValueError, TypeError):
-            return None if count else np.zeros(shape, dtype)
+            return None
     if len(raw) != count * dtype.itemsize:
         raise BadModel(
             "TENSOR_DATA_LENGTH",
@@ -217,8 +311,19 @@ def _sparse_size(proto: onnx.SparseTensorProto) -> Size:
     """A sparse tensor as the dense one it stands for."""
     dtype = DTYPES.get(proto.values.data_type)
     if dtype is None:
-        raise BadModel("UNKNOWN_DTYPE", f"sparse tensor {proto.values.name!r} has unknown element type", tensor=proto.values.name)
-    return Size(tuple(proto.dims), dtype)
+        raise BadModel(
+            "UNKNOWN_DTYPE",
+            f"sparse tensor {proto.values.name!r} has unknown element type",
+            tensor=proto.values.name,
+        )
+    shape = tuple(proto.dims)
+    if shape and min(shape) < 0:
+        raise _negative(proto.values.name, shape)
+    return Size(shape, dtype)
+
+
+def _negative(name: str, shape: tuple[int, ...]) -> BadModel:
+    return BadModel("NEGATIVE_DIM", f"stored tensor {name!r} has a negative dimension: {shape}", tensor=name)
 
 
 def _declared(proto: onnx.ValueInfoProto) -> Tensor:
@@ -244,18 +349,5 @@ def _dim(proto: onnx.TensorShapeProto.Dimension) -> int | str | None:
 
 
 def _digest(proto: onnx.ModelProto) -> str:
-    """sha256 of the model without the data of its large tensors; clears that data from `proto`."""
-    _clear_data(proto.graph.initializer)
-    for node in proto.graph.node:
-        for attribute in node.attribute:
-            if attribute.type == AttributeProto.TENSOR:
-                _clear_data((attribute.t,))
+    """sha256 of the model without the data of its large tensors, which `_size` has cleared from `proto` on its way."""
     return hashlib.sha256(proto.SerializeToString(deterministic=True)).hexdigest()
-
-
-def _clear_data(tensors: Iterable[onnx.TensorProto]) -> None:
-    for tensor in tensors:
-        limit = FLOAT_LIMIT if tensor.data_type in (1, 10, 11, 14, 15, 16) or tensor.data_type > 16 else VALUE_LIMIT
-        if math.prod(tensor.dims) > limit or tensor.data_location == _EXTERNAL:
-            for field in _DATA_FIELDS:
-                tensor.ClearField(field)  # type: ignore[arg-type]  # the stubs want literals

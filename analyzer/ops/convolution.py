@@ -31,9 +31,15 @@ def conv(
     _check(x, w, group, kernel_shape)
     outputs, inputs, *kernel = w.shape
     if x.shape[1] != inputs * group:
-        raise refuse("CHANNEL_MISMATCH", f"input has {x.shape[1]} channels, weight takes {inputs} x {group} groups", attribute="group")
+        raise refuse(
+            "CHANNEL_MISMATCH",
+            f"input has {x.shape[1]} channels, weight takes {inputs} x {group} groups",
+            attribute="group",
+        )
     if outputs % group:
-        raise refuse("GROUP", f"group {group} does not divide the {outputs} output channels", attribute="group")
+        raise refuse(
+            "GROUP", f"group {group} does not divide the {outputs} output channels", attribute="group"
+        )
     axes = slide(x.shape[2:], tuple(kernel), strides, pads, dilations, auto_pad)
     positions = math.prod(axis.out for axis in axes)
     y = Size((x.shape[0], outputs, *(axis.out for axis in axes)), x.dtype)
@@ -71,21 +77,32 @@ def conv_transpose(
     extra = output_padding or (0,) * rank
     for axis in range(rank):
         if extra[axis] and not 0 <= extra[axis] < max(strides[axis], dilations[axis]):
-            raise refuse("OUTPUT_PADDING", f"output_padding {extra} is not below stride or dilation", attribute="output_padding")
-    full = tuple(strides[i] * (x.shape[2 + i] - 1) + dilations[i] * (kernel[i] - 1) + 1 + extra[i] for i in range(rank))
+            raise refuse(
+                "OUTPUT_PADDING",
+                f"output_padding {extra} is not below stride or dilation",
+                attribute="output_padding",
+            )
+    full = tuple(
+        strides[i] * (x.shape[2 + i] - 1) + dilations[i] * (kernel[i] - 1) + 1 + extra[i] for i in range(rank)
+    )
     begin, out = _crop(x.shape[2:], full, strides, pads or (0,) * (2 * rank), output_shape, auto_pad)
     y = Size((x.shape[0], w.shape[1] * group, *out), x.dtype)
     spatial = tuple(Route(2 + i, spread(kernel[i], strides[i], dilations[i], begin[i])) for i in range(rank))
     return Facts(
         y,
         macs=x.count * math.prod(w.shape[1:]),
-        spans=((Route(0), _channels(group, w.shape[0] // group, y.shape[1]), *spatial), _weight(len(w.shape))),
+        spans=(
+            (Route(0), _channels(group, w.shape[0] // group, y.shape[1]), *spatial),
+            _weight(len(w.shape)),
+        ),
         saved=(x, w),
         lowering=math.prod(x.shape[2:]) * math.prod(w.shape[1:]),
     )
 
 
-def _crop(spatial: Ints, full: Ints, strides: Ints, pads: Ints, wanted: Ints | None, auto_pad: str) -> tuple[Ints, Ints]:
+def _crop(
+    spatial: Ints, full: Ints, strides: Ints, pads: Ints, wanted: Ints | None, auto_pad: str
+) -> tuple[Ints, Ints]:
     """Padding at the start of each axis and the output's spatial shape."""
     rank = len(spatial)
     if wanted is None and auto_pad in ("SAME_UPPER", "SAME_LOWER"):
@@ -106,9 +123,15 @@ def _check(x: Size, w: Size, group: int, kernel_shape: Ints | None) -> None:
     if group < 1:
         raise refuse("GROUP", f"group is {group}", attribute="group")
     if x.shape[1] % group:
-        raise refuse("GROUP", f"group {group} does not divide the {x.shape[1]} input channels", attribute="group")
+        raise refuse(
+            "GROUP", f"group {group} does not divide the {x.shape[1]} input channels", attribute="group"
+        )
     if kernel_shape and kernel_shape != w.shape[2:]:
-        raise refuse("KERNEL_SHAPE", f"kernel_shape {kernel_shape} is not the weight's {w.shape[2:]}", attribute="kernel_shape")
+        raise refuse(
+            "KERNEL_SHAPE",
+            f"kernel_shape {kernel_shape} is not the weight's {w.shape[2:]}",
+            attribute="kernel_shape",
+        )
 
 
 def _channels(group: int, inputs: int, outputs: int) -> Route | Read:

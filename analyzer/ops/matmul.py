@@ -11,7 +11,14 @@ from analyzer.spans import POINTWISE, WHOLE, Read, Route
 
 @rule("Gemm", since=7)
 def gemm(
-    a: Size, b: Size, c: Size | None = None, *, alpha: float = 1.0, beta: float = 1.0, transA: int = 0, transB: int = 0
+    a: Size,
+    b: Size,
+    c: Size | None = None,
+    *,
+    alpha: float = 1.0,
+    beta: float = 1.0,
+    transA: int = 0,
+    transB: int = 0,
 ) -> Facts:
     """[rows, depth] x [depth, columns] -> [rows, columns], either side transposed."""
     if len(a.shape) != 2 or len(b.shape) != 2:
@@ -39,7 +46,10 @@ def matmul(a: Size, b: Size) -> Facts:
     rows, columns = left[-2], right[-1]
     shape = (*batch, *((rows,) if len(a.shape) > 1 else ()), *((columns,) if len(b.shape) > 1 else ()))
     y = Size(shape, a.dtype)
-    spans = (_side(len(a.shape), len(shape), len(batch), len(a.shape) - 2), _side(len(b.shape), len(shape), len(batch), len(b.shape) - 1))
+    spans = (
+        _side(len(a.shape), len(shape), len(batch), len(a.shape) - 2),
+        _side(len(b.shape), len(shape), len(batch), len(b.shape) - 1),
+    )
     return Facts(y, macs=math.prod((*batch, rows, columns, left[-1])), spans=spans, saved=(a, b))
 
 

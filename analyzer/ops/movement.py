@@ -1,4 +1,4 @@
-"""Data movement: reshape, transpose, join, cut, pick, pad, repeat. Nothing is computed, so flops are 0 and autograd keeps nothing.
+"""Data movement: reshape, transpose, join, cut, pad, repeat. Nothing is computed: no flops, and autograd keeps nothing.
 
 Values ride along where small and known: this is where the shape arithmetic of exported models happens.
 """
@@ -9,9 +9,9 @@ import math
 
 import numpy as np
 
-from analyzer.graph import INT64, Size
+from analyzer.graph import INT64, Known, Size
 from analyzer.ops.rule import Facts, Setting, axis_of, broadcast, known, refuse, rule
-from analyzer.spans import DATA, NOTHING, POINTWISE, WHOLE, Affine, Read, Regroup, Route, Routes, crop, moved, straight
+from analyzer.spans import DATA, NOTHING, POINTWISE, Read, Regroup, Route, crop, moved, straight
 
 Ints = tuple[int, ...]
 
@@ -27,7 +27,9 @@ def _ints(size: Size, what: str) -> Ints | None:
 
 def _reshaped(x: Size, shape: Ints) -> Facts:
     if math.prod(shape) != x.count:
-        raise refuse("RESHAPE", f"{x.shape} has {x.count} elements and cannot become {shape} with {math.prod(shape)}")
+        raise refuse(
+            "RESHAPE", f"{x.shape} has {x.count} elements and cannot become {shape} with {math.prod(shape)}"
+        )
     y = Size(shape, x.dtype, None if x.value is None else x.value.reshape(shape))
     return Facts(y, spans=(Regroup(x.shape, shape), NOTHING), view=x)
 
@@ -36,8 +38,8 @@ def _reshaped(x: Size, shape: Ints) -> Facts:
 def reshape(x: Size, shape: Setting, *, allowzero: int = 0) -> Facts:
     """0 keeps the axis of that place (unless `allowzero`), -1 takes what is left."""
     wanted = _ints(shape, "shape")
-    if wanted is None:
-        return Facts(None)
+    if wanted is None:  # one axis can only be that of all elements
+        return _reshaped(x, (x.count,) * len(shape.shape)) if shape.shape == (1,) else Facts(None)
     dims = list(wanted)
     if not allowzero:
         if any(dim == 0 and axis >= len(x.shape) for axis, dim in enumerate(dims)):
@@ -63,7 +65,7 @@ def flatten(x: Size, *, axis: int = 1) -> Facts:
 
 
 def _squeezed(x: Size, axes: Ints | None) -> Facts:
-    if axes is None:
+    if not axes:
         return _reshaped(x, tuple(dim for dim in x.shape if dim != 1))
     gone = {axis_of(axis, len(x.shape)) for axis in axes}
     if any(x.shape[axis] != 1 for axis in gone):
@@ -108,8 +110,10 @@ def unsqueeze(x: Size, axes: Setting) -> Facts:
 
 
 @rule("Identity")
-def identity(x: Size) -> Facts:
-    """The same tensor by another name."""
+def identity(x: Known) -> Facts:
+    """The same tensor, or sequence, by another name."""
+    if not isinstance(x, Size):
+        return Facts(x)
     return Facts(Size(x.shape, x.dtype, x.value), spans=POINTWISE, view=x)
 
 
@@ -119,33 +123,39 @@ def transpose(x: Size, *, perm: Ints | None = None) -> Facts:
     order = perm if perm is not None else tuple(reversed(range(len(x.shape))))
     if sorted(order) != list(range(len(x.shape))):
         raise refuse("PERMUTATION", f"perm {order} does not permute the axes of {x.shape}", attribute="perm")
-    y = Size(tuple(x.shape[axis] for axis in order), x.dtype, None if x.value is None else x.value.transpose(order))
+    y = Size(
+        tuple(x.shape[axis] for axis in order), x.dtype, None if x.value is None else x.value.transpose(order)
+    )
     return Facts(y, spans=moved(order))
 
 
 @rule("Concat", since=4)
-def concat(*parts: Size, axis: int) -> Facts:
+def concat(first: Size, *rest: Size, axis: int) -> Facts:
     """Parts end to end along `axis`, equal elsewhere."""
-    first = parts[0].shape
-    axis = axis_of(axis, len(first))
-    for part in parts:
-        if len(part.shape) != len(first) or any(a != b for i, (a, b) in enumerate(zip(part.shape, first, strict=True)) if i != axis):
-            raise refuse("CONCAT", f"shapes {', '.join(str(p.shape) for p in parts)} differ beside axis {axis}", attribute="axis")
-    shape = (*first[:axis], sum(part.shape[axis] for part in parts), *first[axis + 1 :])
+    parts = (first, *rest)
+    rank = len(first.shape)
+    axis = axis_of(axis, rank)
+    beside = [(*part.shape[:axis], *part.shape[axis + 1 :]) for part in parts]
+    if any(len(part.shape) != rank for part in rest) or any(shape != beside[0] for shape in beside):
+        drawn = ", ".join(str(part.shape) for part in parts)
+        raise refuse("CONCAT", f"shapes {drawn} differ beside axis {axis}", attribute="axis")
+    shape = (*first.shape[:axis], sum(part.shape[axis] for part in parts), *first.shape[axis + 1 :])
     value = known(math.prod(shape), lambda *values: np.concatenate(values, axis=axis), *parts)
     spans, offset = [], 0
     for part in parts:
-        routes: list[Route | Read] = list(straight(len(first)))
+        routes: list[Route | Read] = list(straight(rank))
         if offset:
             routes[axis] = Route(axis, crop(-offset))
         spans.append(tuple(routes))
         offset += part.shape[axis]
-    return Facts(Size(shape, parts[0].dtype, value), spans=tuple(spans))
+    return Facts(Size(shape, first.dtype, value), spans=tuple(spans))
 
 
-def _split(x: Size, axis: int, sizes: Ints) -> Facts:
-    if sum(sizes) != x.shape[axis] or min(sizes, default=0) < 0:
-        raise refuse("SPLIT", f"parts {sizes} do not make up axis {axis} of {x.shape}", attribute="split")
+def _split(x: Size, axis: int, sizes: Ints, results: int) -> Facts:
+    if len(sizes) != results or sum(sizes) != x.shape[axis] or min(sizes, default=0) < 0:
+        raise refuse(
+            "SPLIT", f"parts {sizes} do not make {results} of axis {axis} of {x.shape}", attribute="split"
+        )
     outputs, start = [], 0
     for size in sizes:
         value = None if x.value is None else np.take(x.value, range(start, start + size), axis=axis)
@@ -154,43 +164,79 @@ def _split(x: Size, axis: int, sizes: Ints) -> Facts:
     return Facts(tuple(outputs), spans=(straight(len(x.shape)), NOTHING))
 
 
-def _even(length: int, parts: int) -> Ints:
-    """Equal parts, the last one smaller where it must be."""
-    each = -(-length // parts) if parts else 0
-    return tuple(max(min(each, length - each * index), 0) for index in range(parts))
+def _halves(length: int, parts: int) -> Ints:
+    """Equal parts; nothing else has been agreed on."""
+    if parts < 1 or length % parts:
+        raise refuse("SPLIT", f"{length} rows cannot be split evenly into {parts}", attribute="split")
+    return (length // parts,) * parts
+
+
+def _chunks(length: int, parts: int) -> Ints:
+    """Parts of one size, the last one smaller where it must be."""
+    if parts < 1 or -(-length // parts) * (parts - 1) > length:
+        raise refuse("SPLIT", f"{length} rows cannot be cut into {parts} parts", attribute="num_outputs")
+    each = -(-length // parts)
+    return (*(each,) * (parts - 1), length - each * (parts - 1))
 
 
 @rule("Split", since=2, until=12)
 def split_by_attribute(x: Size, *, axis: int = 0, split: Ints | None = None, results: int) -> Facts:
     """Cut along `axis` into `split`, or into equal parts."""
     axis = axis_of(axis, len(x.shape))
-    return _split(x, axis, split or _even(x.shape[axis], results))
+    return _split(x, axis, split or _halves(x.shape[axis], results), results)
 
 
-@rule("Split", since=13)
-def split(x: Size, split: Setting | None = None, *, axis: int = 0, num_outputs: int | None = None, results: int) -> Facts:
+@rule("Split", since=13, until=17)
+def split_by_operand(x: Size, split: Setting | None = None, *, axis: int = 0, results: int) -> Facts:
     """Cut along `axis` into `split`, or into equal parts."""
     axis = axis_of(axis, len(x.shape))
-    sizes = _ints(split, "split") if split is not None else _even(x.shape[axis], num_outputs or results)
-    return Facts(None) if sizes is None else _split(x, axis, sizes)
+    if split is not None and split.value is None:
+        return _split_unknown(x, results)
+    return _split(x, axis, _halves(x.shape[axis], results) if split is None else split.ints(), results)
+
+
+@rule("Split", since=18)
+def split(
+    x: Size, split: Setting | None = None, *, axis: int = 0, num_outputs: int | None = None, results: int
+) -> Facts:
+    """Cut along `axis` into `split`, or into `num_outputs` of which the last may be smaller."""
+    if split is not None or num_outputs is None:
+        return split_by_operand(x, split, axis=axis, results=results)
+    axis = axis_of(axis, len(x.shape))
+    return _split(x, axis, _chunks(x.shape[axis], num_outputs), results)
+
+
+def _split_unknown(x: Size, results: int) -> Facts:
+    """Parts that the data decides: each may be all."""
+    whole = tuple(Size(x.shape, x.dtype, exact=False) for _ in range(results))
+    return Facts(whole, spans=(straight(len(x.shape)), NOTHING))
 
 
 def _sliced(x: Size, starts: Ints, ends: Ints, axes: Ints | None, steps: Ints | None) -> Facts:
-    axes = tuple(axis_of(axis, len(x.shape)) for axis in (axes if axes is not None else range(len(starts))))
+    rank = len(x.shape)
+    axes = tuple(axis_of(axis, rank) for axis in (axes if axes is not None else range(len(starts))))
     steps = steps or (1,) * len(starts)
-    if not len(starts) == len(ends) == len(axes) == len(steps) or 0 in steps:
-        raise refuse("SLICE", f"starts {starts}, ends {ends}, axes {axes} and steps {steps} do not fit together")
-    cuts = [slice(None)] * len(x.shape)
-    shape, routes = list(x.shape), list[Route | Read](straight(len(x.shape)))
+    if not len(starts) == len(ends) == len(axes) == len(steps) or 0 in steps or len({*axes}) != len(axes):
+        raise refuse(
+            "SLICE", f"starts {starts}, ends {ends}, axes {axes} and steps {steps} do not fit together"
+        )
+    shape, routes, value = list(x.shape), list[Route | Read](straight(rank)), x.value
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
-        end = None if step < 0 and end < -x.shape[axis] else end  # noqa: PLW2901  # a slice's word for "past the first"
-        cuts[axis] = slice(start, end, step)
-        rows = range(*cuts[axis].indices(x.shape[axis]))
+        rows = _cut(x.shape[axis], start, end, step)
+        if rows == range(x.shape[axis]):
+            continue
         shape[axis] = len(rows)
-        if rows != range(x.shape[axis]):
-            routes[axis] = Route(axis, crop(rows.start, rows.step)) if rows.step > 0 else Read("global", axis)
-    value = None if x.value is None else x.value[tuple(cuts)]
+        routes[axis] = Route(axis, crop(rows.start, rows.step)) if rows.step > 0 else Read("global", axis)
+        value = None if value is None else np.take(value, rows, axis=axis)
     return Facts(Size(tuple(shape), x.dtype, value), spans=(tuple(routes), NOTHING))
+
+
+def _cut(length: int, start: int, end: int, step: int) -> range:
+    """The rows from `start` up to `end`; a start out of reach becomes the nearest row, even where numpy finds none."""
+    start, end = (place + length if place < 0 else place for place in (start, end))
+    if step > 0:
+        return range(min(max(start, 0), length), min(max(end, 0), length), step)
+    return range(min(max(start, 0), length - 1), min(max(end, -1), length - 1), step)
 
 
 @rule("Slice", until=9)
@@ -200,65 +246,72 @@ def slice_by_attribute(x: Size, *, axes: Ints | None = None, ends: Ints, starts:
 
 
 @rule("Slice", since=10)
-def slice_(x: Size, starts: Setting, ends: Setting, axes: Setting | None = None, steps: Setting | None = None) -> Facts:
-    """Rows `starts` up to `ends` in steps, of each axis named; steps may be negative."""
+def slice_(
+    x: Size, starts: Setting, ends: Setting, axes: Setting | None = None, steps: Setting | None = None
+) -> Facts:
+    """Rows `starts` up to `ends` in steps, of each axis named; steps may be negative. All of them at most."""
     if any(operand is not None and operand.value is None for operand in (starts, ends, axes, steps)):
-        return Facts(None)
-    first, last = starts.ints(), ends.ints()
-    return _sliced(x, first, last, None if axes is None else axes.ints(), None if steps is None else steps.ints())
-
-
-@rule("Gather")
-def gather(x: Size, indices: Setting, *, axis: int = 0) -> Facts:
-    """Rows of `axis` by number: an embedding, or one dimension of a shape."""
-    axis = axis_of(axis, len(x.shape))
-    shape = (*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :])
-    value = known(math.prod(shape), lambda v, i: np.take(v, i.astype(np.int64), axis=axis, mode="wrap"), x, indices)
-    shift = len(indices.shape) - 1
-    routes: Routes = tuple(
-        Route(a if a < axis else a + shift) if a != axis else _picked(indices, axis) for a in range(len(x.shape))
-    )
-    chosen: Routes = tuple(Route(axis + a) for a in range(len(indices.shape)))
-    return Facts(Size(shape, x.dtype, value), spans=(routes, chosen), saved=(indices,))
-
-
-def _picked(indices: Size, axis: int) -> Route | Read:
-    """What a gather reads of its axis: the row that a constant names, a run of rows, or what the data says."""
-    if indices.value is None:
-        return DATA
-    rows = indices.ints()
-    if len(indices.shape) == 1 and rows == tuple(range(rows[0], rows[0] + len(rows)) if rows else ()):
-        return Route(axis, crop(rows[0]) if rows else Affine(1, 1, (None,), (None,)))
-    return WHOLE
+        cut = range(len(x.shape)) if axes is None or axes.value is None else axes.ints()
+        routes = list[Route | Read](straight(len(x.shape)))
+        for axis in cut:
+            routes[axis_of(axis, len(x.shape))] = DATA
+        return Facts(Size(x.shape, x.dtype, exact=False), spans=(tuple(routes), NOTHING))
+    named = None if axes is None else axes.ints()
+    return _sliced(x, starts.ints(), ends.ints(), named, None if steps is None else steps.ints())
 
 
 @rule("Pad", since=2, until=10)
 def pad_by_attribute(x: Size, *, mode: str = "constant", pads: Ints, value: float = 0.0) -> Facts:
     """Rows added (or, where negative, taken) at both ends of every axis."""
-    return _padded(x, pads, mode, range(len(x.shape)))
+    return _padded(x, pads, tuple(range(len(x.shape))), mode, Size((), x.dtype))
 
 
-@rule("Pad", since=11)
-def pad(x: Size, pads: Setting, constant_value: Setting | None = None, axes: Setting | None = None, *, mode: str = "constant") -> Facts:
+@rule("Pad", since=11, until=17)
+def pad_all(
+    x: Size, pads: Setting, constant_value: Setting | None = None, *, mode: str = "constant"
+) -> Facts:
+    """Rows added (or, where negative, taken) at both ends of every axis."""
+    return pad(x, pads, constant_value, mode=mode)
+
+
+@rule("Pad", since=18)
+def pad(
+    x: Size,
+    pads: Setting,
+    constant_value: Setting | None = None,
+    axes: Setting | None = None,
+    *,
+    mode: str = "constant",
+) -> Facts:
     """Rows added (or, where negative, taken) at both ends of each axis named."""
-    amounts = _ints(pads, "pads")
-    if amounts is None or (axes is not None and axes.value is None):
+    if pads.value is None or (axes is not None and axes.value is None):
         return Facts(None)
-    return _padded(x, amounts, mode, range(len(x.shape)) if axes is None else axes.ints())
+    named = tuple(range(len(x.shape))) if axes is None else axes.ints()
+    return _padded(x, pads.ints(), named, mode, constant_value)
 
 
-def _padded(x: Size, pads: Ints, mode: str, axes: range | Ints) -> Facts:
+def _padded(x: Size, pads: Ints, axes: Ints, mode: str, constant: Size | None) -> Facts:
     if len(pads) != 2 * len(axes):
-        raise refuse("ATTRIBUTE_LENGTH", f"pads has {len(pads)} entries, {2 * len(axes)} are needed", attribute="pads")
-    shape, routes = list(x.shape), list[Route | Read](straight(len(x.shape)))
-    for index, given in enumerate(axes):
-        axis, begin, end = axis_of(given, len(x.shape)), pads[index], pads[len(axes) + index]
-        shape[axis] += begin + end
-        if begin or end:
-            routes[axis] = Route(axis, crop(-begin))
+        raise refuse(
+            "ATTRIBUTE_LENGTH", f"pads has {len(pads)} entries, {2 * len(axes)} are needed", attribute="pads"
+        )
+    if mode not in ("constant", "reflect", "edge", "wrap"):
+        raise refuse("MODE", f"mode {mode!r} is no way to pad", attribute="mode")
+    amounts = [(0, 0)] * len(x.shape)
+    for index, axis in enumerate(axes):
+        amounts[axis_of(axis, len(x.shape))] = pads[index], pads[len(axes) + index]
+    shape = tuple(dim + begin + end for dim, (begin, end) in zip(x.shape, amounts, strict=True))
     if min(shape, default=0) < 0:
-        raise refuse("PADS", f"pads {pads} leave {tuple(shape)} of {x.shape}", attribute="pads")
-    return Facts(Size(tuple(shape), x.dtype), spans=(tuple(routes), NOTHING))
+        raise refuse("PADS", f"pads {pads} leave {shape} of {x.shape}", attribute="pads")
+    value = None
+    if mode == "constant" and min(pads, default=0) >= 0 and (constant is None or constant.value is not None):
+        fill = 0 if constant is None or constant.value is None else constant.value.reshape(-1)[0]
+        value = known(math.prod(shape), lambda v: np.pad(v, amounts, constant_values=fill), x)
+    routes = tuple(
+        Route(axis, crop(-begin)) if begin or end else Route(axis)
+        for axis, (begin, end) in enumerate(amounts)
+    )
+    return Facts(Size(shape, x.dtype, value), spans=(routes, NOTHING))
 
 
 @rule("Expand", since=8)
@@ -267,8 +320,13 @@ def expand(x: Size, shape: Setting) -> Facts:
     wanted = _ints(shape, "shape")
     if wanted is None:
         return Facts(None)
+    if min(wanted, default=0) < 0:
+        raise refuse("NEGATIVE_DIM", f"shape {wanted} has a negative dimension")
     full = broadcast(x.shape, wanted)
-    return Facts(Size(full, x.dtype, known(math.prod(full), lambda v: np.broadcast_to(v, full), x)), spans=(POINTWISE, NOTHING))
+    return Facts(
+        Size(full, x.dtype, known(math.prod(full), lambda v: np.broadcast_to(v, full), x)),
+        spans=(POINTWISE, NOTHING),
+    )
 
 
 @rule("Tile", since=6)
@@ -278,16 +336,26 @@ def tile(x: Size, repeats: Setting) -> Facts:
     if times is None:
         return Facts(None)
     if len(times) != len(x.shape):
-        raise refuse("ATTRIBUTE_LENGTH", f"repeats has {len(times)} entries for rank {len(x.shape)}", attribute="repeats")
+        raise refuse(
+            "ATTRIBUTE_LENGTH",
+            f"repeats has {len(times)} entries for rank {len(x.shape)}",
+            attribute="repeats",
+        )
+    if min(times, default=0) < 0:
+        raise refuse("REPEATS", f"repeats {times} has a negative entry")
     shape = tuple(dim * n for dim, n in zip(x.shape, times, strict=True))
     routes = tuple(Route(axis) if n == 1 else Read("global", axis) for axis, n in enumerate(times))
-    return Facts(Size(shape, x.dtype, known(math.prod(shape), lambda v: np.tile(v, times), x)), spans=(routes, NOTHING))
+    return Facts(
+        Size(shape, x.dtype, known(math.prod(shape), lambda v: np.tile(v, times), x)), spans=(routes, NOTHING)
+    )
 
 
 @rule("Shape", until=14)
 def shape_(x: Size) -> Facts:
     """The shape as a vector: no number of the operand is read."""
-    return Facts(Size((len(x.shape),), INT64, np.array(x.shape, np.int64), value_exact=x.exact), spans=NOTHING)
+    return Facts(
+        Size((len(x.shape),), INT64, np.array(x.shape, np.int64), value_exact=x.exact), spans=NOTHING
+    )
 
 
 @rule("Shape", since=15)
@@ -301,5 +369,3 @@ def shape_part(x: Size, *, end: int | None = None, start: int = 0) -> Facts:
 def size(x: Size) -> Facts:
     """The number of elements."""
     return Facts(Size((), INT64, np.array(x.count, np.int64), value_exact=x.exact), spans=NOTHING)
-
-

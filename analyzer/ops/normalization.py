@@ -1,18 +1,20 @@
 """Normalisation and softmax.
 
-elementwise, per element: batch norm 4 (subtract, divide, scale, shift); LRN one square and add per channel of its window,
-then scale, power and divide; layer, instance and group norm 7 (mean, subtract, square, mean, divide, scale, shift); RMS norm 4;
-softmax 5 (maximum, subtract, exponential, sum, divide), log softmax 6.
+elementwise, per element: batch norm 4 (subtract, divide, scale, shift), training 7 as layer norm; LRN a square and an
+add per channel of its window, then scale, power and divide; layer, instance and group norm 7 (mean, subtract, square,
+mean, divide, scale, shift), without scale and shift 5; p-norm 3 (power, sum, divide); softmax 5 (maximum, subtract,
+exponential, sum, divide), log softmax 6, hard maximum 1.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+
+from msgspec import structs
 
 from analyzer.graph import FLOAT32, Size
-from analyzer.ops.rule import Buffer, Facts, Setting, axis_of, refuse, rule
-from analyzer.spans import NOTHING, POINTWISE, WHOLE, Affine, Read, Route, straight
+from analyzer.ops.rule import Buffer, Facts, axis_of, broadcast, refuse, rule
+from analyzer.spans import POINTWISE, WHOLE, Affine, Read, Route, Span, straight
 
 
 def _reading(rank: int, axes: tuple[int, ...]) -> tuple[Route | Read, ...]:
@@ -23,37 +25,60 @@ def _reading(rank: int, axes: tuple[int, ...]) -> tuple[Route | Read, ...]:
     return tuple(routes)
 
 
-def _batch_norm(x: Size, scale: Size, mean: Size, training: bool) -> Facts:
-    if len(x.shape) > 1 and scale.count != x.shape[1]:
-        raise refuse("CHANNEL_MISMATCH", f"input has {x.shape[1]} channels, scale has {scale.count}")
-    y = Size(x.shape, x.dtype)
+WHOLE_VECTOR = (WHOLE,)
+
+
+def _batch_norm(
+    x: Size, scale: Size, others: tuple[Size, ...], per: tuple[int, ...], training: bool
+) -> Facts:
+    """`per` is what there is one number of scale, shift, mean and variance for."""
+    for size in (scale, *others):
+        if size.count != math.prod(per):
+            raise refuse(
+                "CHANNEL_MISMATCH", f"input {x.shape} and a vector of {size.shape} for {per} channels"
+            )
+    y, mean = Size(x.shape, x.dtype), others[-1]
     statistics = tuple(Size(mean.shape, mean.dtype) for _ in range(4))
     if not training:
-        return Facts((y, *statistics), elementwise=4 * y.count, spans=(POINTWISE, WHOLE_VECTOR), saved=(x, scale), inplace=(x,))
-    axes = (0, *range(2, len(x.shape)))
+        spans = (POINTWISE, WHOLE_VECTOR)
+        return Facts((y, *statistics), elementwise=4 * y.count, spans=spans, saved=(x, scale), inplace=(x,))
     kept = (Size(mean.shape, FLOAT32), Size(mean.shape, FLOAT32))
-    return Facts(
-        (y, *statistics), elementwise=7 * y.count, spans=(_reading(len(x.shape), axes), WHOLE_VECTOR), saved=(x, scale, *kept)
-    )
-
-
-WHOLE_VECTOR = (WHOLE,)
+    spans_whole = (_reading(len(x.shape), (0, *range(2, len(x.shape)))), WHOLE_VECTOR)
+    return Facts((y, *statistics), elementwise=7 * y.count, spans=spans_whole, saved=(x, scale, *kept))
 
 
 @rule("BatchNormalization", since=14)
 def batch_normalization(
-    x: Size, scale: Size, b: Size, mean: Buffer, var: Buffer, *, epsilon: float = 1e-5, momentum: float = 0.9, training_mode: int = 0
+    x: Size,
+    scale: Size,
+    b: Size,
+    mean: Buffer,
+    var: Buffer,
+    *,
+    epsilon: float = 1e-5,
+    momentum: float = 0.9,
+    training_mode: int = 0,
 ) -> Facts:
     """x [N, C, ...]. In training mode the statistics are the batch's; autograd keeps the input and two vectors."""
-    return _batch_norm(x, scale, mean, bool(training_mode))
+    return _batch_norm(x, scale, (b, var, mean), x.shape[1:2] or (1,), bool(training_mode))
 
 
 @rule("BatchNormalization", since=7, until=13)
 def batch_normalization_7(
-    x: Size, scale: Size, b: Size, mean: Buffer, var: Buffer, *, epsilon: float = 1e-5, momentum: float = 0.9, spatial: int = 1, results: int
+    x: Size,
+    scale: Size,
+    b: Size,
+    mean: Buffer,
+    var: Buffer,
+    *,
+    epsilon: float = 1e-5,
+    momentum: float = 0.9,
+    spatial: int = 1,
+    results: int,
 ) -> Facts:
-    """Before opset 14 five outputs mean training. `spatial` ended with opset 9."""
-    return _batch_norm(x, scale, mean, results > 1)
+    """Before opset 14 five outputs mean training. Until opset 8, `spatial=0` gives each element numbers of its own."""
+    per = x.shape[1:2] or (1,) if spatial else x.shape[1:]
+    return _batch_norm(x, scale, (b, var, mean), per, results > 1)
 
 
 @rule("LRN")
@@ -66,26 +91,37 @@ def lrn(x: Size, *, alpha: float = 1e-4, beta: float = 0.75, bias: float = 1.0, 
     return Facts(y, elementwise=(2 * size + 3) * y.count, spans=tuple(routes), saved=(x, y))
 
 
-def _normalized(x: Size, axes: tuple[int, ...], stats: tuple[int, ...], steps: int, *saved: Size) -> Facts:
-    y = Size(x.shape, x.dtype)
-    mean, deviation = Size(stats, FLOAT32), Size(stats, FLOAT32)
-    spans = (_reading(len(x.shape), axes), POINTWISE, POINTWISE)
-    return Facts((y, mean, deviation), elementwise=steps * y.count, spans=spans, saved=(x, mean, deviation, *saved))
+def _normalized(
+    x: Size, axes: tuple[int, ...], stats: tuple[int, ...], steps: int, vectors: Span, *saved: Size
+) -> Facts:
+    """Over `axes`; a mean and an inverse deviation each for the places of `stats`."""
+    y, mean, deviation = Size(x.shape, x.dtype), Size(stats, FLOAT32), Size(stats, FLOAT32)
+    spans = (_reading(len(x.shape), axes), vectors)
+    saved = (x, mean, deviation, *saved)
+    return Facts((y, mean, deviation), elementwise=steps * y.count, spans=spans, saved=saved)
 
 
 @rule("LayerNormalization", since=17)
-def layer_normalization(x: Size, scale: Size, b: Size | None = None, *, axis: int = -1, epsilon: float = 1e-5, stash_type: int = 1) -> Facts:
+def layer_normalization(
+    x: Size, scale: Size, b: Size | None = None, *, axis: int = -1, epsilon: float = 1e-5, stash_type: int = 1
+) -> Facts:
     """Over `axis` and all after it; mean and inverse deviation are kept per row."""
-    axis = axis_of(axis, len(x.shape))
-    stats = x.shape[:axis] + (1,) * (len(x.shape) - axis)
-    return _normalized(x, tuple(range(axis, len(x.shape))), stats, 7, scale)
+    rank = len(x.shape)
+    axis = axis_of(axis, rank)
+    if broadcast(x.shape, scale.shape) != x.shape:
+        raise refuse("SCALE_SHAPE", f"scale {scale.shape} does not broadcast to {x.shape}")
+    stats = x.shape[:axis] + (1,) * (rank - axis)
+    return _normalized(x, tuple(range(axis, rank)), stats, 7, POINTWISE, scale)
 
 
 @rule("InstanceNormalization")
 def instance_normalization(x: Size, scale: Size, b: Size, *, epsilon: float = 1e-5) -> Facts:
     """Over the spatial axes of each channel."""
-    facts = _normalized(x, tuple(range(2, len(x.shape))), x.shape[:2], 7, scale)
-    return Facts(facts.outputs[0], elementwise=facts.elementwise, spans=facts.spans, saved=facts.saved)  # type: ignore[index]
+    if len(x.shape) < 3:
+        raise refuse("RANK", f"input {x.shape} has no spatial axes")
+    if scale.count != x.shape[1] or b.count != x.shape[1]:
+        raise refuse("CHANNEL_MISMATCH", f"input has {x.shape[1]} channels, scale has {scale.count}")
+    return _normalized(x, tuple(range(2, len(x.shape))), x.shape[:2], 7, WHOLE_VECTOR, scale)
 
 
 @rule("GroupNormalization", since=18)
@@ -93,14 +129,18 @@ def group_normalization(
     x: Size, scale: Size, b: Size, *, epsilon: float = 1e-5, num_groups: int, stash_type: int = 1
 ) -> Facts:
     """Over the channels of a group and the spatial axes."""
-    if num_groups < 1 or x.shape[1] % num_groups:
-        raise refuse("GROUP", f"num_groups {num_groups} does not divide {x.shape[1]} channels", attribute="num_groups")
-    each = x.shape[1] // num_groups
-    facts = _normalized(x, tuple(range(2, len(x.shape))), (x.shape[0], num_groups), 7, scale)
-    routes: Any = list(facts.spans[0])  # type: ignore[arg-type,index]
-    routes[1] = Route(1, Affine(each, each, (0,) * each, (each - 1,) * each))
-    spans = (tuple(routes), WHOLE_VECTOR)
-    return Facts(facts.outputs[0], elementwise=facts.elementwise, spans=spans, saved=facts.saved)  # type: ignore[index]
+    channels = x.shape[1]
+    if num_groups < 1 or channels % num_groups:
+        raise refuse(
+            "GROUP", f"num_groups {num_groups} does not divide {channels} channels", attribute="num_groups"
+        )
+    if scale.count not in (channels, num_groups):  # per group until opset 20
+        raise refuse("CHANNEL_MISMATCH", f"input has {channels} channels, scale has {scale.count}")
+    facts = _normalized(x, tuple(range(2, len(x.shape))), (x.shape[0], num_groups), 7, WHOLE_VECTOR, scale)
+    each = channels // num_groups
+    group = WHOLE if num_groups == 1 else Route(1, Affine(each, each, (0,) * each, (each - 1,) * each))
+    routes = (Route(0), group, *(WHOLE,) * (len(x.shape) - 2))
+    return structs.replace(facts, spans=(routes, WHOLE_VECTOR))
 
 
 @rule("Softmax", since=13)
@@ -129,26 +169,48 @@ def log_softmax_flat(x: Size, *, axis: int = 1) -> Facts:
 
 def _softmax(x: Size, axes: tuple[int, ...], steps: int) -> Facts:
     y = Size(x.shape, x.dtype)
-    return Facts(y, elementwise=steps * math.prod(x.shape), spans=_reading(len(x.shape), axes), saved=(y,), inplace=(x,))
+    return Facts(
+        y,
+        elementwise=steps * math.prod(x.shape),
+        spans=_reading(len(x.shape), axes),
+        saved=(y,),
+        inplace=(x,),
+    )
 
 
-@rule("Dropout", until=11)
-def dropout_by_attribute(x: Size, *, is_test: int = 0, ratio: float = 0.5) -> Facts:
-    """An inference graph's dropout passes its input on."""
-    return Facts((Size(x.shape, x.dtype), Size(x.shape, x.dtype)), spans=POINTWISE, view=x)
+@rule("Hardmax", since=13)
+def hardmax(x: Size, *, axis: int = -1) -> Facts:
+    """One at the first maximum along an axis, zero elsewhere; nothing flows back."""
+    return _hardmax(x, (axis_of(axis, len(x.shape)),))
 
 
-@rule("Dropout", since=12)
-def dropout(x: Size, ratio: Setting | None = None, training_mode: Setting | None = None, *, seed: int = 0) -> Facts:
-    """Passes its input on unless training; then autograd keeps the mask, as floats (torch on CPU)."""
-    y, mask = Size(x.shape, x.dtype, x.value), Size(x.shape, FLOAT32)
-    live = training_mode is not None and (training_mode.value is None or bool(training_mode.value.any()))
-    if not live or (ratio is not None and ratio.value is not None and not ratio.value.any()):
-        return Facts((y, _mask(x)), spans=(POINTWISE, NOTHING, NOTHING), view=x)
-    return Facts((y, _mask(x)), elementwise=2 * y.count, spans=(POINTWISE, NOTHING, NOTHING), saved=(mask,), random=True)
+@rule("Hardmax", until=12)
+def hardmax_flat(x: Size, *, axis: int = 1) -> Facts:
+    """Before opset 13 `axis` and all after it are one."""
+    return _hardmax(x, tuple(range(axis_of(axis, len(x.shape)), len(x.shape))))
 
 
-def _mask(x: Size) -> Size:
-    from analyzer.graph import BOOL
+def _hardmax(x: Size, axes: tuple[int, ...]) -> Facts:
+    return Facts(
+        Size(x.shape, x.dtype), elementwise=x.count, spans=_reading(len(x.shape), axes), inplace=(x,)
+    )
 
-    return Size(x.shape, BOOL)
+
+@rule("LpNormalization")
+def lp_normalization(x: Size, *, axis: int = -1, p: int = 2) -> Facts:
+    """Divided by the p-norm along an axis, p being 1 or 2. Autograd keeps the input and the norms."""
+    axis = axis_of(axis, len(x.shape))
+    if p not in (1, 2):
+        raise refuse("NORM_ORDER", f"p is {p}, only 1 and 2 are defined", attribute="p")
+    norms = Size((*x.shape[:axis], 1, *x.shape[axis + 1 :]), x.dtype)
+    y = Size(x.shape, x.dtype)
+    return Facts(y, elementwise=3 * x.count, spans=_reading(len(x.shape), (axis,)), saved=(x, norms))
+
+
+@rule("MeanVarianceNormalization", since=9)
+def mean_variance_normalization(x: Size, *, axes: tuple[int, ...] = (0, 2, 3)) -> Facts:
+    """Over `axes` to mean 0 and variance 1."""
+    rank = len(x.shape)
+    over = tuple(sorted({axis_of(axis, rank) for axis in axes}))
+    stats = tuple(1 if axis in over else dim for axis, dim in enumerate(x.shape))
+    return _normalized(x, over, stats, 5, WHOLE_VECTOR)

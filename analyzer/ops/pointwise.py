@@ -1,7 +1,7 @@
 """Element by element: arithmetic, comparison, activation. A row per op.
 
-elementwise: one per output element and arithmetic step, a transcendental function being one step; the steps of each op are
-its row's number. Operands broadcast as numpy's do. Values ride along where small and known.
+elementwise: one per output element and arithmetic step, a transcendental function being one step; the steps of each op
+are its row's number. Operands broadcast as numpy's do. Values ride along where small and known.
 """
 
 from __future__ import annotations
@@ -17,10 +17,15 @@ from analyzer.ops.rule import Facts, Setting, broadcast, known, refuse, rule, si
 from analyzer.spans import POINTWISE
 
 Kept = Literal["nothing", "input", "output"]
+EXACT_LIMIT = 2**53
+"""Up to here doubles count every integer."""
+FLOAT_MAX = float(np.finfo(np.float32).max)
 Numpy = Callable[..., Any] | None
 
 
-def unary(op_type: str, steps: int, kept: Kept, value: Numpy = None, since: int = 1, **attributes: Any) -> None:
+def unary(
+    op_type: str, steps: int, kept: Kept, value: Numpy = None, since: int = 1, **attributes: Any
+) -> None:
     """One operand, one result of its size and dtype; autograd keeps `kept`."""
 
     def function(x: Size, **given: Any) -> Facts:
@@ -31,18 +36,30 @@ def unary(op_type: str, steps: int, kept: Kept, value: Numpy = None, since: int 
     rule(op_type, since=since)(signed(function, ("x",), attributes))
 
 
-def binary(op_type: str, keeps: Callable[[Size, Size, Size], tuple[Size, ...]], value: Numpy = None, since: int = 7) -> None:
-    """Two operands broadcast to one result of their dtype; `keeps` picks what autograd holds of (a, b, y)."""
+def binary(
+    op_type: str,
+    keeps: Callable[[Size, Size, Size], tuple[Size, ...]],
+    value: Numpy = None,
+    defined: Callable[[Value, Value], Any] | None = None,
+) -> None:
+    """Two operands broadcast to one result of their dtype; `keeps` picks what autograd holds of (a, b, y).
+
+    Where a value is not `defined`, runtimes differ or refuse, and none is told.
+    """
 
     def function(a: Size, b: Size) -> Facts:
         shape = a.shape if a.shape == b.shape else broadcast(a.shape, b.shape)
-        y = Size(shape, a.dtype, None if value is None or a.value is None else _cast(known(math.prod(shape), value, a, b), a))
+        number = None
+        if value is not None and a.value is not None and b.value is not None:
+            told = defined is None or defined(a.value, b.value)
+            number = _cast(known(math.prod(shape), value, a, b), a) if told else None
+        y = Size(shape, a.dtype, number)
         return Facts(y, elementwise=math.prod(shape), spans=POINTWISE, saved=keeps(a, b, y), inplace=(a, b))
 
-    rule(op_type, since=since)(signed(function, ("a", "b"), {}))
+    rule(op_type, since=7)(signed(function, ("a", "b"), {}))
 
 
-def comparison(op_type: str, value: Numpy, since: int = 7) -> None:
+def comparison(op_type: str, value: Callable[..., Any]) -> None:
     """Two operands broadcast to booleans; nothing flows back."""
 
     def function(a: Size, b: Size) -> Facts:
@@ -50,20 +67,22 @@ def comparison(op_type: str, value: Numpy, since: int = 7) -> None:
         y = Size(shape, BOOL, known(math.prod(shape), value, a, b))
         return Facts(y, elementwise=math.prod(shape), spans=POINTWISE)
 
-    rule(op_type, since=since)(signed(function, ("a", "b"), {}))
+    rule(op_type, since=7)(signed(function, ("a", "b"), {}))
 
 
-def variadic(op_type: str, steps_more: int, keeps_all: bool, value: Callable[..., Any], since: int = 8) -> None:
-    """Any number of operands broadcast to one result: one step for each operand after the first, and `steps_more`."""
+def variadic(op_type: str, steps_more: int, keeps_all: bool, value: Callable[..., Any]) -> None:
+    """Any number of operands broadcast to one result: one step for each after the first, and `steps_more`."""
 
-    def function(*operands: Size) -> Facts:
+    def function(first: Size, *rest: Size) -> Facts:
+        operands = (first, *rest)
         shape = broadcast(*(x.shape for x in operands))
         count = math.prod(shape)
-        y = Size(shape, operands[0].dtype, _cast(known(count, value, *operands), operands[0]))
-        steps = (len(operands) - 1 + steps_more) * count
-        return Facts(y, elementwise=steps, spans=POINTWISE, saved=operands if keeps_all else (), inplace=operands)
+        y = Size(shape, first.dtype, _cast(known(count, value, *operands), first))
+        steps = (len(rest) + steps_more) * count
+        saved = operands if keeps_all else ()
+        return Facts(y, elementwise=steps, spans=POINTWISE, saved=saved, inplace=operands)
 
-    rule(op_type, since=since)(function)
+    rule(op_type, since=6)(function)
 
 
 def _computed(value: Callable[..., Any], x: Size) -> Value | None:
@@ -80,7 +99,15 @@ def _erf(x: Value) -> Value:
 
 def _divide(a: Value, b: Value) -> Value:
     """Integers divide toward zero, as in C."""
-    return np.asarray(np.trunc(a / b) if a.dtype.kind in "iu" else a / b)
+    if a.dtype.kind not in "iu":
+        return np.asarray(a / b)
+    quotient = a // b
+    return np.asarray(quotient + ((quotient < 0) & (quotient * b != a)))
+
+
+def _by_no_zero(a: Value, b: Value) -> bool:
+    """Whether a division is defined: a float's always is."""
+    return a.dtype.kind not in "iu" or bool(b.all())
 
 
 def _sigmoid(x: Value) -> Value:
@@ -97,9 +124,10 @@ for _row in (
     ("Asinh", 1, "input", np.arcsinh), ("Acosh", 1, "input", np.arccosh), ("Atanh", 1, "input", np.arctanh),
     ("Round", 1, "nothing", np.round), ("Erf", 1, "input", _erf), ("Relu", 1, "output", lambda x: np.maximum(x, 0)),
     ("Sigmoid", 4, "output", _sigmoid), ("Softplus", 3, "input"), ("Softsign", 3, "input"),
-    ("HardSwish", 5, "input"), ("Mish", 6, "input"), ("BitwiseNot", 1, "nothing", np.invert), ("Not", 1, "nothing", np.logical_not),
+    ("HardSwish", 5, "input"), ("Mish", 6, "input"),
+    ("BitwiseNot", 1, "nothing", np.invert), ("Not", 1, "nothing", np.logical_not),
 ):  # fmt: skip
-    unary(*_row)  # type: ignore[arg-type]  # a table of rows
+    unary(*_row)
 
 unary("LeakyRelu", 2, "input", alpha=0.01)
 unary("Elu", 4, "input", alpha=1.0)
@@ -114,7 +142,7 @@ unary("Swish", 5, "input", alpha=1.0)
 binary("Add", lambda a, b, y: (), np.add)
 binary("Sub", lambda a, b, y: (), np.subtract)
 binary("Mul", lambda a, b, y: (a, b), np.multiply)
-binary("Div", lambda a, b, y: (a, b), _divide)
+binary("Div", lambda a, b, y: (a, b), _divide, _by_no_zero)
 binary("PRelu", lambda a, b, y: (a, b))
 binary("BitwiseAnd", lambda a, b, y: (), np.bitwise_and)
 binary("BitwiseOr", lambda a, b, y: (), np.bitwise_or)
@@ -139,23 +167,34 @@ variadic("Min", 0, True, lambda *x: np.minimum.reduce(np.broadcast_arrays(*x)))
 def power(a: Size, b: Size) -> Facts:
     """a to the b: autograd keeps the base, and both where the exponent is no constant scalar."""
     shape = broadcast(a.shape, b.shape)
-    y = Size(shape, a.dtype, _cast(known(math.prod(shape), np.power, a, b), a))
-    return Facts(y, elementwise=y.count, spans=POINTWISE, saved=(a,) if b.value is not None else (a, b, y), inplace=(a,))
+    y = Size(shape, a.dtype, _powered(a, b, math.prod(shape)))
+    saved = (a,) if b.value is not None else (a, b, y)
+    return Facts(y, elementwise=y.count, spans=POINTWISE, saved=saved, inplace=(a,))
+
+
+def _powered(a: Size, b: Size, count: int) -> Value | None:
+    """Runtimes compute integers as doubles and cut off: told as far as that is exact."""
+    value = known(count, lambda x, y: np.power(x.astype(np.float64), y.astype(np.float64)), a, b)
+    if value is None or a.dtype.is_float:
+        return _cast(value, a)
+    return _cast(value, a) if np.all(np.abs(value) <= EXACT_LIMIT) else None
 
 
 @rule("Mod")
 def mod(a: Size, b: Size, *, fmod: int = 0) -> Facts:
     """The remainder, with the sign of the divisor, or of the dividend if `fmod`."""
     shape = broadcast(a.shape, b.shape)
-    y = Size(shape, a.dtype, _cast(known(math.prod(shape), np.fmod if fmod else np.mod, a, b), a))
-    return Facts(y, elementwise=y.count, spans=POINTWISE, inplace=(a,))
+    number = None
+    if a.value is not None and b.value is not None and _by_no_zero(a.value, b.value):
+        number = _cast(known(math.prod(shape), np.fmod if fmod else np.mod, a, b), a)
+    return Facts(Size(shape, a.dtype, number), elementwise=math.prod(shape), spans=POINTWISE, inplace=(a,))
 
 
 @rule("Clip", until=10)
-def clip_by_attribute(x: Size, *, max: float = 3.4e38, min: float = -3.4e38) -> Facts:
+def clip_by_attribute(x: Size, *, max: float = FLOAT_MAX, min: float = -FLOAT_MAX) -> Facts:
     """Bounds as attributes."""
-    y = Size(x.shape, x.dtype)
-    return Facts(y, elementwise=2 * y.count, spans=POINTWISE, saved=(x,), inplace=(x,))
+    y = Size(x.shape, x.dtype, _cast(known(x.count, lambda v: np.clip(v, min, max), x), x))
+    return Facts(y, elementwise=2 * math.prod(x.shape), spans=POINTWISE, saved=(x,), inplace=(x,))
 
 
 @rule("Clip", since=11)
@@ -182,7 +221,8 @@ def bit_shift(a: Size, b: Size, *, direction: str) -> Facts:
     if direction not in ("LEFT", "RIGHT"):
         raise refuse("DIRECTION", f"direction {direction!r} is neither LEFT nor RIGHT", attribute="direction")
     shape = broadcast(a.shape, b.shape)
-    y = Size(shape, a.dtype, known(math.prod(shape), np.left_shift if direction == "LEFT" else np.right_shift, a, b))
+    shift = np.left_shift if direction == "LEFT" else np.right_shift
+    y = Size(shape, a.dtype, known(math.prod(shape), shift, a, b))
     return Facts(y, elementwise=y.count, spans=POINTWISE, inplace=(a, b))
 
 

@@ -26,9 +26,11 @@ def max_pool(
     strides: Ints | None = None,
 ) -> Facts:
     """[N, C, *spatial] -> the largest under each window, and where it lay."""
-    axes = slide(x.shape[2:], kernel_shape, strides, pads, dilations, auto_pad, ceil_mode)
+    axes = slide(x.shape[2:], kernel_shape, strides, pads, dilations, auto_pad, ceil_mode, pooling=True)
     y, indices = _pooled(x, axes), Size(_pooled(x, axes).shape, INT64)
-    return Facts((y, indices), elementwise=y.count * math.prod(kernel_shape), spans=_span(axes), saved=(x, indices))
+    return Facts(
+        (y, indices), elementwise=y.count * math.prod(kernel_shape), spans=_span(axes), saved=(x, indices)
+    )
 
 
 @rule("AveragePool")
@@ -44,7 +46,7 @@ def average_pool(
     strides: Ints | None = None,
 ) -> Facts:
     """[N, C, *spatial] -> the mean under each window."""
-    axes = slide(x.shape[2:], kernel_shape, strides, pads, dilations, auto_pad, ceil_mode)
+    axes = slide(x.shape[2:], kernel_shape, strides, pads, dilations, auto_pad, ceil_mode, pooling=True)
     y = _pooled(x, axes)
     return Facts(y, elementwise=y.count * math.prod(kernel_shape), spans=_span(axes), saved=(x,))
 
@@ -62,7 +64,7 @@ def lp_pool(
     strides: Ints | None = None,
 ) -> Facts:
     """[N, C, *spatial] -> the p-norm under each window: a power and an add per tap."""
-    axes = slide(x.shape[2:], kernel_shape, strides, pads, dilations, auto_pad, ceil_mode)
+    axes = slide(x.shape[2:], kernel_shape, strides, pads, dilations, auto_pad, ceil_mode, pooling=True)
     y = _pooled(x, axes)
     return Facts(y, elementwise=2 * y.count * math.prod(kernel_shape), spans=_span(axes), saved=(x, y))
 
@@ -89,7 +91,9 @@ def _global(x: Size, *saved: Size) -> Facts:
     if len(x.shape) < 3:
         raise refuse("RANK", f"input {x.shape} has no spatial axes")
     y = Size(x.shape[:2] + (1,) * (len(x.shape) - 2), x.dtype)
-    return Facts(y, elementwise=x.count, spans=(Route(0), Route(1), *(WHOLE,) * (len(x.shape) - 2)), saved=saved)
+    return Facts(
+        y, elementwise=x.count, spans=(Route(0), Route(1), *(WHOLE,) * (len(x.shape) - 2)), saved=saved
+    )
 
 
 def _pooled(x: Size, axes: tuple[Axis, ...]) -> Size:

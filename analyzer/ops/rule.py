@@ -1,8 +1,8 @@
 """What a rule is, what it says, and where rules are found.
 
-A rule is a function from the sizes of an op's operands, by position, and its attributes, by keyword, to `Facts`. Its
-signature is the op's definition: parameters without a default are required. An operand's annotation says what a constant
-there would be:
+A rule is a function from the sizes of an op's operands, by position, and its attributes, by keyword, to
+`Facts`. Its signature is the op's definition: parameters without a default are required. An operand's
+annotation says what a constant there would be:
 
     Size      data, or a weight if it is a constant of floating point
     Weight    a weight whatever its dtype (a quantised matrix)
@@ -17,13 +17,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import msgspec
 import numpy as np
 
 from analyzer.errors import BadModel
-from analyzer.graph import VALUE_LIMIT, Size, Value
+from analyzer.graph import VALUE_LIMIT, Known, Size, Tensor, Value
 from analyzer.spans import OPAQUE, Span
 
 Weight = Size
@@ -38,14 +38,29 @@ MICROSOFT = "com.microsoft"
 
 
 class Run(msgspec.Struct, frozen=True, eq=False):
-    """A body as described for given operands: `scene` is opaque to rules; `repeat` is None where the data decides it."""
+    """A body as described for given operands: `scene` is opaque to rules; `repeat` is None where the data decides it.
 
-    outputs: tuple[Size | None, ...]
+    `operands` names the caller's tensors that the body's inputs are, where they are.
+    """
+
+    outputs: tuple[Known | None, ...]
     scene: Any
     repeat: int | None = 1
+    operands: tuple[str, ...] = ()
 
 
-class Facts(msgspec.Struct, frozen=True, eq=False):
+class Body(Protocol):
+    """A graph attribute: called with sizes for its inputs it is described for them. `unsure`: it may never run, so what
+    cannot run in it is no error.
+    """
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]: ...
+
+    def __call__(self, *operands: Known | None, repeat: int | None = 1, unsure: bool = False) -> Run: ...
+
+
+class Facts(msgspec.Struct, frozen=True, eq=False, gc=False):
     """Everything a rule says about one node; a rule says only what is true of its op, the rest is harmless.
 
     outputs      sizes of the results, in order; None where a size cannot be told
@@ -57,10 +72,11 @@ class Facts(msgspec.Struct, frozen=True, eq=False):
     inplace      operands that output 0 may overwrite where nobody else needs them
     lowering     elements of the im2col matrix that a lowered convolution makes per call
     random       the result differs from run to run, so it is never a constant
-    runs         bodies executed by this node; `exclusive`: only one of them is
+    runs         bodies executed by this node; `exclusive`: only one of them is; `transparent`: their results
+                 are the node's
     """
 
-    outputs: Size | None | tuple[Size | None, ...]
+    outputs: Known | tuple[Known | None, ...] | None
     macs: int | None = 0
     elementwise: int | None = 0
     spans: Span | tuple[Span, ...] = OPAQUE
@@ -71,6 +87,7 @@ class Facts(msgspec.Struct, frozen=True, eq=False):
     random: bool = False
     runs: tuple[Run, ...] = ()
     exclusive: bool = False
+    transparent: bool = False
 
 
 Function = Callable[..., Facts]
@@ -81,11 +98,18 @@ class Rule:
     """One op type's rule for a range of opset versions, with what its signature tells."""
 
     __slots__ = (
-        "attributes", "defaults", "domain", "fills", "function", "least", "most", "op_type", "required", "roles", "since", "until",
+        "attributes", "bodies", "defaults", "domain", "fills", "function", "least", "most", "op_type",
+        "required", "roles", "since", "until",
     )  # fmt: skip
 
     def __init__(self, op_type: str, domain: str, since: int, until: int | None, function: Function) -> None:
-        self.op_type, self.domain, self.since, self.until, self.function = op_type, domain, since, until, function
+        self.op_type, self.domain, self.since, self.until, self.function = (
+            op_type,
+            domain,
+            since,
+            until,
+            function,
+        )
         parameters = inspect.signature(function).parameters.values()
         operands = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
         rest = [p for p in parameters if p.kind is p.VAR_POSITIONAL]
@@ -95,6 +119,7 @@ class Rule:
         self.roles: tuple[OperandRole, ...] = tuple(_role(p.annotation) for p in (*operands, *rest))
         self.fills = frozenset(p.name for p in keywords) & _FILLED
         self.attributes = frozenset(p.name for p in keywords) - _FILLED
+        self.bodies = frozenset(p.name for p in keywords if p.annotation == "Body")
         self.required = frozenset(p.name for p in keywords if p.default is p.empty) - _FILLED
         self.defaults = {p.name: p.default for p in keywords if p.default is not p.empty}
 
@@ -117,12 +142,15 @@ _FOUND: dict[tuple[str, str, int], Rule | None] = {}
 
 
 def rule(*op_types: str, domain: str = ONNX, since: int = 1, until: int | None = None) -> Callable[[F], F]:
-    """Make a function the rule of `op_types` for opset versions `since` up to `until`. A later rule outranks an earlier one,
-    so that a user's own can replace ours."""
+    """Make a function the rule of `op_types` for opset versions `since` up to `until`. A later rule outranks
+    an earlier one, so that a user's own can replace ours.
+    """
 
     def register(function: F) -> F:
         for op_type in op_types:
-            REGISTRY.setdefault((domain, op_type), []).insert(0, Rule(op_type, domain, since, until, function))
+            REGISTRY.setdefault((domain, op_type), []).insert(
+                0, Rule(op_type, domain, since, until, function)
+            )
         _FOUND.clear()
         return function
 
@@ -137,8 +165,12 @@ def find(domain: str, op_type: str, version: int) -> Rule | None:
     return _FOUND[key]
 
 
-def signed(function: Function, operands: Iterable[str], attributes: dict[str, Any], role: str = "Size") -> Function:
-    """Give a function made in a loop the signature that `Rule` reads: required operands, then attributes with defaults."""
+def signed(
+    function: Function, operands: Iterable[str], attributes: dict[str, Any], role: str = "Size"
+) -> Function:
+    """Give a function made in a loop the signature that `Rule` reads: required operands, then attributes with
+    defaults.
+    """
     kinds = inspect.Parameter
     parameters = [kinds(name, kinds.POSITIONAL_OR_KEYWORD, annotation=role) for name in operands]
     parameters += [kinds(name, kinds.KEYWORD_ONLY, default=default) for name, default in attributes.items()]
@@ -152,7 +184,9 @@ def refuse(reason: str, message: str, attribute: str | None = None) -> BadModel:
 
 
 def known(count: int, function: Callable[..., Any], *sizes: Size | None, **keywords: Any) -> Value | None:
-    """The value of an output of `count` elements where every operand's value is known and the result is small, else None."""
+    """The value of an output of `count` elements where every operand's value is known and the result is
+    small, else None.
+    """
     if count > VALUE_LIMIT:
         return None
     values = []
@@ -167,7 +201,9 @@ def known(count: int, function: Callable[..., Any], *sizes: Size | None, **keywo
 def axis_of(axis: int, rank: int) -> int:
     """A possibly negative axis as 0 <= axis < rank."""
     if not -rank <= axis < rank:
-        raise refuse("AXIS_OUT_OF_RANGE", f"axis {axis} does not exist in a tensor of rank {rank}", attribute="axis")
+        raise refuse(
+            "AXIS_OUT_OF_RANGE", f"axis {axis} does not exist in a tensor of rank {rank}", attribute="axis"
+        )
     return axis % rank if rank else 0
 
 
@@ -182,6 +218,8 @@ def broadcast(*shapes: tuple[int, ...]) -> tuple[int, ...]:
         for axis, dim in enumerate(shape, rank - len(shape)):
             if dim != 1:
                 if result[axis] not in (1, dim):
-                    raise refuse("SHAPES_DO_NOT_BROADCAST", f"shapes {', '.join(map(str, shapes))} do not broadcast")
+                    raise refuse(
+                        "SHAPES_DO_NOT_BROADCAST", f"shapes {', '.join(map(str, shapes))} do not broadcast"
+                    )
                 result[axis] = dim
     return tuple(result)

@@ -1,7 +1,12 @@
 """Sliding windows: the geometry that convolution and pooling share. Not a family: no op is named here.
 
-One `Axis` per spatial axis holds kernel, stride, dilation, both paddings and the number of output positions, with
-`auto_pad` and `ceil_mode` resolved for the size at hand.
+One `Axis` per spatial axis holds kernel, stride, dilation, the padding at the start and the number of output
+positions, with `auto_pad` and `ceil_mode` resolved for the size at hand, as onnxruntime does in every opset:
+
+- a window that `ceil_mode` adds must start inside the input or its left padding (onnx's own inference forgets
+  this below opset 22); the only window may then hang over the end;
+- for `auto_pad` SAME_*, pools take the kernel as if it were not dilated, so fewer than ceil(size / stride)
+  positions are left.
 """
 
 from __future__ import annotations
@@ -9,7 +14,7 @@ from __future__ import annotations
 import msgspec
 
 from analyzer.ops.rule import refuse
-from analyzer.spans import Affine, Route, window
+from analyzer.spans import PHASES, WHOLE, Affine, Read, Route, window
 
 Ints = tuple[int, ...]
 
@@ -36,36 +41,62 @@ def slide(
     dilations: Ints | None = None,
     auto_pad: str = "NOTSET",
     ceil_mode: int = 0,
+    pooling: bool = False,
 ) -> tuple[Axis, ...]:
-    """One Axis per entry of `spatial`. Raises BadModel where attributes do not fit or a window exceeds the padded input."""
+    """One Axis per entry of `spatial`. Raises BadModel where attributes do not fit or no window fits the padded
+    input.
+    """
     rank = len(spatial)
     strides, dilations = strides or (1,) * rank, dilations or (1,) * rank
     pads = pads or (0,) * (2 * rank)
     for name, value, length in (
-        ("kernel_shape", kernel, rank), ("strides", strides, rank), ("dilations", dilations, rank), ("pads", pads, 2 * rank),
-    ):  # fmt: skip
+        ("kernel_shape", kernel, rank),
+        ("strides", strides, rank),
+        ("dilations", dilations, rank),
+        ("pads", pads, 2 * rank),
+    ):
         if len(value) != length:
-            raise refuse("ATTRIBUTE_LENGTH", f"{name} has {len(value)} entries, {length} are needed", attribute=name)
+            raise refuse(
+                "ATTRIBUTE_LENGTH", f"{name} has {len(value)} entries, {length} are needed", attribute=name
+            )
     if min(kernel, default=1) < 1:
         raise refuse("KERNEL_SHAPE", f"kernel_shape {kernel} is not positive", attribute="kernel_shape")
     if min(strides, default=1) < 1 or min(dilations, default=1) < 1:
-        raise refuse("STRIDE", f"strides {strides} and dilations {dilations} must be positive", attribute="strides")
-    return tuple(
-        _axis(spatial[i], kernel[i], strides[i], dilations[i], pads[i], pads[rank + i], auto_pad, ceil_mode) for i in range(rank)
-    )
+        raise refuse(
+            "STRIDE", f"strides {strides} and dilations {dilations} must be positive", attribute="strides"
+        )
+    if auto_pad not in _AUTO_PADS:
+        raise refuse("MODE", f"auto_pad {auto_pad!r} is not {', '.join(_AUTO_PADS)}", attribute="auto_pad")
+    axes = []
+    for i, size in enumerate(spatial):
+        extent = dilations[i] * (kernel[i] - 1) + 1
+        begin, end = pads[i], pads[rank + i]
+        if auto_pad != "NOTSET":
+            begin, end = _padding(size, kernel[i] if pooling else extent, strides[i], auto_pad, pooling)
+        out = _positions(size, extent, strides[i], begin, end, ceil_mode)
+        axes.append(Axis(kernel[i], strides[i], dilations[i], begin, out))
+    return tuple(axes)
 
 
-def _axis(size: int, kernel: int, stride: int, dilation: int, begin: int, end: int, auto_pad: str, ceil_mode: int) -> Axis:
-    extent = dilation * (kernel - 1) + 1
-    if auto_pad in ("SAME_UPPER", "SAME_LOWER"):
-        out = -(-size // stride)
-        total = max((out - 1) * stride + extent - size, 0)
-        begin = total // 2 if auto_pad == "SAME_UPPER" else total - total // 2
-        return Axis(kernel, stride, dilation, begin, out)
+_AUTO_PADS = ("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID")
+
+
+def _padding(size: int, extent: int, stride: int, auto_pad: str, pooling: bool) -> tuple[int, int]:
+    """Both paddings: none for VALID; for SAME_* what ceil(size / stride) positions need, the odd one at the end
+    for UPPER. Where the stride exceeds the kernel less than none may be needed: a pool then skips rows.
+    """
     if auto_pad == "VALID":
-        begin = end = 0
+        return 0, 0
+    total = (-(-size // stride) - 1) * stride + extent - size
+    if not pooling:
+        total = max(total, 0)
+    begin = int((total + (auto_pad == "SAME_LOWER")) / 2)  # toward zero, as C divides
+    return begin, total - begin
+
+
+def _positions(size: int, extent: int, stride: int, begin: int, end: int, ceil_mode: int) -> int:
     room = size + begin + end - extent
-    if room < 0:
+    if room < 0 and not (ceil_mode and room > -stride):
         raise refuse(
             "KERNEL_TOO_LARGE",
             f"a kernel that spans {extent} does not fit an axis of {size} padded by {begin} and {end}",
@@ -73,10 +104,22 @@ def _axis(size: int, kernel: int, stride: int, dilation: int, begin: int, end: i
         )
     out = room // stride + 1
     if ceil_mode and room % stride:
-        out += out * stride < size + begin  # the extra window must start inside the input or its left padding
-    return Axis(kernel, stride, dilation, begin, out)
+        out += out * stride < size + begin
+    return out
 
 
 def routes(axes: tuple[Axis, ...], first: int = 2) -> tuple[Route, ...]:
     """Spatial axes as spans: operand axis i goes to output axis i through its window."""
     return tuple(Route(index, axis.taps) for index, axis in enumerate(axes, first))
+
+
+def grouped(group: int, inputs: int, outputs: int) -> Route | Read:
+    """Which of `inputs` channels per group an output channel reads: all, or the block of its group."""
+    if group == 1:
+        return WHOLE
+    each = outputs // group
+    if inputs == each == 1:
+        return Route(1)
+    if each > PHASES:
+        return Read("global", 1)
+    return Route(1, Affine(each, inputs, (0,) * each, (inputs - 1,) * each))

@@ -1,1 +1,3 @@
-"""The passes: pure functions from a described graph to one frozen result each. They know no op type, and not one another."""
+"""The passes: pure functions from a described graph to one frozen result each. They know no op type, and not
+one another.
+"""

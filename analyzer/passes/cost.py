@@ -33,8 +33,9 @@ class Work(msgspec.Struct, frozen=True):
         return self.macs_complete and self.elementwise_complete
 
 
-def count(scene: Scene) -> Work:
-    """The work of one run of `scene`."""
+def count(scene: Scene, counted: dict[int, Work] | None = None) -> Work:
+    """The work of one run of `scene`. Bodies that are run from many places are `counted` once."""
+    counted = {} if counted is None else counted
     nodes = macs = elementwise = 0
     macs_complete = elementwise_complete = True
     missing: Counter[str] = Counter()
@@ -54,7 +55,7 @@ def count(scene: Scene) -> Work:
         else:
             elementwise += said.elementwise
         if said.runs:
-            inner = body(said)
+            inner = body(said, counted)
             nodes += inner.nodes
             macs += inner.macs
             elementwise += inner.elementwise
@@ -64,9 +65,14 @@ def count(scene: Scene) -> Work:
     return Work(nodes, macs, elementwise, macs_complete, elementwise_complete, tuple(missing.items()))
 
 
-def body(said: Facts) -> Work:
+def body(said: Facts, counted: dict[int, Work]) -> Work:
     """The work of the bodies that one node runs."""
-    runs = [_times(count(run.scene), run.repeat) for run in said.runs]
+    runs = []
+    for run in said.runs:
+        key = id(run.scene)
+        if key not in counted:
+            counted[key] = count(run.scene, counted)
+        runs.append(_times(counted[key], run.repeat))
     if said.exclusive:
         return max(runs, key=lambda work: work.flops)
     return Work(

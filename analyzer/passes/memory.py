@@ -1,9 +1,10 @@
 """Memory at test time: the sum of outputs, and the bytes that are alive at once over the execution order.
 
-A storage is what a tensor's bytes lie in. A view shares its operand's storage, and an op that may overwrite an operand
-which nobody needs any more takes its storage over. Graph inputs belong to the caller and stay for the whole run; graph outputs
-stay from where they are made; everything else lives until its last reader. Stored tensors and those made from them alone are
-parameters, not activations.
+A storage is what a tensor's bytes lie in. A view shares its operand's storage, and an op that may overwrite
+an operand which nobody needs any more takes its storage over. Graph inputs belong to the caller and stay for
+the whole run; graph outputs stay from where they are made; everything else lives until its last reader.
+Stored tensors and those made from them alone are parameters, not activations. A body's own peak stands on top
+of what is alive around the node that runs it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from analyzer.ops.rule import Facts
 class Live(msgspec.Struct, frozen=True):
     """Sum of outputs, and the peak of live bytes: where it is reached and by which storages, largest first.
 
-    `node_bytes` are the bytes that each node newly makes, None where a size is not known; then `complete` is False.
+    `node_bytes` are the bytes that each node newly makes, None where a size is not known; then `complete` is
+    False. `extra_bytes` is the peak beyond the graph's own inputs and outputs: what running it as a body adds
+    to its surroundings.
     """
 
     outputs_bytes: int
@@ -27,13 +30,22 @@ class Live(msgspec.Struct, frozen=True):
     peak_node: str | None
     at_peak: tuple[tuple[str, int], ...]
     complete: bool
+    extra_bytes: int
 
 
-def measure(scene: Scene) -> Live:
-    """Replay one run of `scene`: every storage from its first node to its last reader."""
-    ledger = _Ledger(scene)
-    made = tuple(ledger.enter(index, node, said) for index, (node, said) in enumerate(zip(scene.graph.nodes, scene.facts, strict=True)))
+def measure(scene: Scene, measured: dict[int, Live] | None = None) -> Live:
+    """Replay one run of `scene`: every storage from its first node to its last reader. Bodies are `measured` once."""
+    ledger = _Ledger(scene, {} if measured is None else measured)
+    made = tuple(
+        ledger.enter(index, node, said)
+        for index, (node, said) in enumerate(zip(scene.graph.nodes, scene.facts, strict=True))
+    )
     peak, step = ledger.peak()
+    outside = {
+        ledger.owner[tensor.name]
+        for tensor in (*scene.graph.inputs, *scene.graph.outputs)
+        if tensor.name in ledger.owner
+    }
     return Live(
         outputs_bytes=sum(filter(None, made)),
         node_bytes=made,
@@ -41,19 +53,22 @@ def measure(scene: Scene) -> Live:
         peak_node=scene.graph.nodes[step].name if step >= 0 else None,
         at_peak=ledger.alive_at(step),
         complete=None not in made and ledger.complete,
+        extra_bytes=max(peak - sum(ledger.bytes[name] for name in outside), 0),
     )
 
 
 class _Ledger:
     """Every storage, named after the tensor that first lay in it: its bytes, its first and its last step."""
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: Scene, measured: dict[int, Live]) -> None:
+        self.measured = measured
         self.scene, self.end, self.complete = scene, len(scene.graph.nodes), True
         self.last_read = _last_reads(scene)
         self.bytes: dict[str, int] = {}
         self.birth: dict[str, int] = {}
         self.death: dict[str, int] = {}
         self.owner: dict[str, str] = {}
+        self.inside: dict[int, int] = {}
         for tensor in scene.graph.inputs:
             size = scene.size(tensor.name)
             self.complete &= size is not None and size.bytes is not None
@@ -93,7 +108,23 @@ class _Ledger:
             else:
                 self.open(name, index, amount)
             total = None if total is None or amount is None else total + amount
+        if isinstance(said, Facts) and said.runs:
+            return self.nest(index, said, total)
         return total
+
+    def nest(self, index: int, said: Facts, made: int | None) -> int | None:
+        """Bodies run by a node: their peaks beyond what they are given and give back, and the bytes that they make."""
+        for run in said.runs:
+            if id(run.scene) not in self.measured:
+                self.measured[id(run.scene)] = measure(run.scene, self.measured)
+        inner = [self.measured[id(run.scene)] for run in said.runs]
+        self.inside[index] = max(live.extra_bytes for live in inner)
+        self.complete &= all(live.complete for live in inner)
+        if made is None or any(run.repeat is None for run in said.runs):
+            return None
+        sums = [live.outputs_bytes * (run.repeat or 0) for live, run in zip(inner, said.runs, strict=True)]
+        within = max(sums) if said.exclusive else sum(sums)
+        return max(within, made) if said.transparent else within + made
 
     def named(self, node: Node, operand: Size | None) -> str:
         """The tensor that a Size among a node's operands belongs to: identity tells."""
@@ -107,7 +138,11 @@ class _Ledger:
         """The storage of an operand of equal bytes that nobody reads after this node."""
         for operand in said.inplace:
             storage = self.owner.get(self.named(node, operand))
-            if storage is not None and self.death[storage] <= index and operand.bytes == amount == self.bytes[storage]:
+            if (
+                storage is not None
+                and self.death[storage] <= index
+                and operand.bytes == amount == self.bytes[storage]
+            ):
                 return storage
         return None
 
@@ -121,13 +156,16 @@ class _Ledger:
         at = -1
         for step in range(-1, self.end):
             alive += change[step + 1]
-            if alive > best:
-                best, at = alive, step
+            need = alive + self.inside.get(step, 0) if self.inside else alive
+            if need > best:
+                best, at = need, step
         return best, at
 
     def alive_at(self, step: int) -> tuple[tuple[str, int], ...]:
         """Storages that are alive at a step, largest first."""
-        held = [(name, n) for name, n in self.bytes.items() if n and self.birth[name] <= step <= self.death[name]]
+        held = [
+            (name, n) for name, n in self.bytes.items() if n and self.birth[name] <= step <= self.death[name]
+        ]
         return tuple(sorted(held, key=lambda entry: (-entry[1], entry[0])))
 
 

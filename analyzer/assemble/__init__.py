@@ -1,0 +1,140 @@
+"""From the passes' results to the report's rows and totals. Arithmetic ends here: what follows only shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from analyzer.assemble.fields import field_rows
+from analyzer.assemble.rows import in_order, nodes, tensors
+from analyzer.describe import Missing, Scene
+from analyzer.graph import Model
+from analyzer.options import Options
+from analyzer.passes.cost import Work
+from analyzer.passes.memory import Live
+from analyzer.passes.parameters import Parameters
+from analyzer.passes.receptive_field import Fields
+from analyzer.passes.training import Saved
+from analyzer.report import (
+    SCHEMA_VERSION,
+    InferenceMemory,
+    LiveTensor,
+    Memory,
+    Metric,
+    ModelInfo,
+    Report,
+    Status,
+    Totals,
+    TrainingMemory,
+    Warning,
+)
+
+_OPTIMIZER_COPIES = {"sgd": 0, "momentum": 1, "adam": 2}
+
+
+def assemble(
+    model: Model,
+    scene: Scene,
+    options: Options,
+    *,
+    work: Work,
+    weights: Parameters,
+    live: Live,
+    kept: Saved,
+    fields: Fields,
+    layers: int,
+) -> Report:
+    """One Report out of everything that was found."""
+    scopes = in_order(scene)
+    return Report(
+        schema_version=SCHEMA_VERSION,
+        model=ModelInfo(
+            model.name,
+            model.structure_sha256,
+            model.file_bytes,
+            model.ir_version,
+            dict(model.opsets),
+            model.producer,
+        ),
+        dims=dict(scene.dims),
+        warnings=tuple(_warnings(scene, fields)),
+        totals=_totals(work, weights, live),
+        nodes=tuple(nodes(scopes, weights, live, kept)),
+        tensors=tuple(tensors(scopes, weights)),
+        memory=_memory(scene, options, weights, live, kept),
+        receptive_fields=tuple(field_rows(scene, fields)),
+        depth=layers,
+    )
+
+
+def _totals(work: Work, weights: Parameters, live: Live) -> Totals:
+    macs, elementwise = _status(work.macs_complete), _status(work.elementwise_complete)
+    parameter_bytes = weights.bytes
+    return Totals(
+        nodes=Metric(work.nodes, "complete"),
+        parameters=Metric(weights.elements, "complete"),
+        parameter_bytes=Metric(parameter_bytes, "unavailable" if parameter_bytes is None else "complete"),
+        buffers=Metric(weights.buffer_elements, "complete"),
+        outputs_bytes=Metric(live.outputs_bytes, _status(live.complete)),
+        macs=Metric(work.macs, macs),
+        elementwise_flops=Metric(work.elementwise, elementwise),
+        flops=Metric(work.flops, _status(work.complete)),
+    )
+
+
+def _status(complete: bool) -> Status:
+    return "complete" if complete else "partial"
+
+
+def _memory(scene: Scene, options: Options, weights: Parameters, live: Live, kept: Saved) -> Memory:
+    parameter_bytes = weights.bytes
+    stored = parameter_bytes or 0
+    optimizer = stored * _OPTIMIZER_COPIES[options.optimizer]
+    complete = live.complete and parameter_bytes is not None
+    inference = InferenceMemory(
+        parameter_bytes=parameter_bytes,
+        outputs_bytes=live.outputs_bytes,
+        lecture_bytes=stored + live.outputs_bytes,
+        peak_live_bytes=live.peak_bytes,
+        peak_node=live.peak_node,
+        live_at_peak=tuple(LiveTensor(name, amount) for name, amount in live.at_peak),
+        arena_bytes=None,
+        status=_status(complete),
+    )
+    training = TrainingMemory(
+        batch=_batch(scene),
+        optimizer=options.optimizer,
+        parameter_bytes=parameter_bytes,
+        gradient_bytes=parameter_bytes,
+        optimizer_bytes=None if parameter_bytes is None else optimizer,
+        saved_bytes=kept.bytes,
+        error_signal_bytes=live.outputs_bytes,
+        lecture_bytes=2 * live.outputs_bytes + 2 * stored + optimizer,
+        peak_bytes=None,
+        status=_status(complete and kept.complete),
+    )
+    return Memory(inference, training)
+
+
+def _batch(scene: Scene) -> int | None:
+    """The first axis of the first input."""
+    for tensor in scene.graph.inputs:
+        size = scene.size(tensor.name)
+        if size is not None and size.shape:
+            return size.shape[0]
+    return None
+
+
+def _warnings(scene: Scene, fields: Fields) -> Iterator[Warning]:
+    for symbol, value in scene.assumed.items():
+        yield Warning("ASSUMED_DIM", f"free dimension {symbol!r} was not given and is taken as {value}")
+    for message in scene.overridden:
+        yield Warning("FIXED_DIM_OVERRIDDEN", message)
+    for node, said in zip(scene.graph.nodes, scene.facts, strict=True):
+        if type(said) is Missing and said.reason != "NO_SIZE":
+            yield Warning(said.reason, said.message, node.name)
+    for name in fields.mismatched:
+        yield Warning(
+            "STRIDE_MISMATCH",
+            "branches of different strides meet here: no finite receptive field exists",
+            name,
+        )

@@ -1,0 +1,172 @@
+"""Rows of the report's `nodes` and `tensors`: the main graph's, and those of every body, once for each distinct call.
+
+A scope is a described graph with the prefix of its names and how often it runs; a body that is called from many places
+with the same sizes is one scope, named after the first place, and nothing is ever expanded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from analyzer.describe import Missing, Scene
+from analyzer.graph import Node, Size
+from analyzer.ops.rule import Facts
+from analyzer.passes.memory import Live
+from analyzer.passes.parameters import Parameters
+from analyzer.passes.training import Saved
+from analyzer.report import NodeRow, Role, TensorRow
+
+
+class Scope(msgspec.Struct, frozen=True, eq=False):
+    """A described graph as the report lists it. `repeat` is None where the data decides it; `outer` tells the report's
+    name of a tensor that is not the scope's own, and `bodies` the scopes first called by each node.
+    """
+
+    scene: Scene
+    prefix: str
+    repeat: int | None
+    outer: Mapping[str, str]
+    bodies: Mapping[int, tuple[Scope, ...]]
+
+    def name(self, tensor: str) -> str:
+        """A tensor's name in the report."""
+        return self.outer.get(tensor) or self.prefix + tensor if tensor else ""
+
+
+def in_order(scene: Scene) -> Scope:
+    """The main scope, with every distinct body hung below the node that first runs it."""
+    return _scope(scene, "", {}, _runs(scene), set())
+
+
+def _scope(
+    scene: Scene, prefix: str, outer: Mapping[str, str], runs: Mapping[int, int | None], seen: set[int]
+) -> Scope:
+    seen.add(id(scene))
+    bodies: dict[int, tuple[Scope, ...]] = {}
+    for index, (node, said) in enumerate(zip(scene.graph.nodes, scene.facts, strict=True)):
+        if type(said) is not Facts or not said.runs:
+            continue
+        below = []
+        for run in said.runs:
+            if id(run.scene) not in seen:
+                named = {name: outer.get(name) or prefix + name for name in node.captures}
+                actuals = zip(run.scene.graph.inputs, run.operands, strict=False)
+                named.update(
+                    {formal.name: outer.get(name) or prefix + name for formal, name in actuals if name}
+                )
+                below.append(_scope(run.scene, f"{prefix}{node.name}/", named, runs, seen))
+        bodies[index] = tuple(below)
+    return Scope(scene, prefix, runs[id(scene)], outer, bodies)
+
+
+def _runs(scene: Scene) -> dict[int, int | None]:
+    """How often each distinct body runs in one run of the main graph; callers come before what they call."""
+    callers_first: list[Scene] = []
+    _visit(scene, callers_first, set())
+    runs: dict[int, int | None] = {id(scene): 1}
+    for caller in reversed(callers_first):
+        times = runs[id(caller)]
+        for said in caller.facts:
+            for run in said.runs if type(said) is Facts else ():
+                before = runs.get(id(run.scene), 0)
+                known = before is not None and times is not None and run.repeat is not None
+                runs[id(run.scene)] = before + times * run.repeat if known else None  # type: ignore[operator]
+    return runs
+
+
+def _visit(scene: Scene, callees_first: list[Scene], seen: set[int]) -> None:
+    seen.add(id(scene))
+    for said in scene.facts:
+        for run in said.runs if type(said) is Facts else ():
+            if id(run.scene) not in seen:
+                _visit(run.scene, callees_first, seen)
+    callees_first.append(scene)
+
+
+def nodes(main: Scope, weights: Parameters, live: Live, kept: Saved) -> Iterator[NodeRow]:
+    """Rows of the main graph, each followed by those of the bodies that it is the first to run."""
+    first_read: dict[int, int] = {}
+    for name, index in weights.first_reader.items():
+        first_read[index] = first_read.get(index, 0) + weights.weights[name].count
+    scene = main.scene
+    for index, (node, said) in enumerate(zip(scene.graph.nodes, scene.facts, strict=True)):
+        yield _node(
+            main, node, said, first_read.get(index, 0), live.node_bytes[index], kept.node_bytes[index]
+        )
+        for scope in main.bodies.get(index, ()):
+            yield from _body_nodes(scope)
+
+
+def _body_nodes(scope: Scope) -> Iterator[NodeRow]:
+    scene = scope.scene
+    for index, (node, said) in enumerate(zip(scene.graph.nodes, scene.facts, strict=True)):
+        made = [scene.size(name) for name in node.outputs if name and name not in scene.constants]
+        amounts = [None if size is None else size.bytes for size in made]
+        yield _node(scope, node, said, 0, None if None in amounts else sum(filter(None, amounts)), None)
+        for below in scope.bodies.get(index, ()):
+            yield from _body_nodes(below)
+
+
+def _node(
+    scope: Scope,
+    node: Node,
+    said: Facts | Missing,
+    parameters: int,
+    output_bytes: int | None,
+    saved: int | None,
+) -> NodeRow:
+    name, inputs, outputs = node.name, node.inputs, node.outputs
+    if scope.prefix:
+        name = scope.prefix + name
+        inputs, outputs = tuple(map(scope.name, inputs)), tuple(map(scope.name, outputs))
+    if type(said) is not Facts:
+        return NodeRow(
+            name, node.op_type, node.domain, inputs, outputs, scope.repeat, "unavailable",
+            None, None, None, parameters, output_bytes, None, None,
+        )  # fmt: skip
+    macs, elementwise = said.macs, said.elementwise
+    flops = None if macs is None or elementwise is None else 2 * macs + elementwise
+    return NodeRow(
+        name, node.op_type, node.domain, inputs, outputs, scope.repeat, "partial" if flops is None else "complete",
+        macs, elementwise, flops, parameters, output_bytes, _lowering(said), saved,
+    )  # fmt: skip
+
+
+def _lowering(said: Facts) -> int | None:
+    """Bytes of the im2col matrix, in the output's element type."""
+    output = said.outputs[0] if type(said.outputs) is tuple else said.outputs
+    if said.lowering is None or type(output) is not Size or output.dtype.bits is None:
+        return None
+    return (said.lowering * output.dtype.bits + 7) // 8
+
+
+def tensors(scope: Scope, weights: Parameters) -> Iterator[TensorRow]:
+    """Inputs, stored tensors, then what nodes make, in order; then the same of bodies, whose inputs are not theirs."""
+    scene, stored = scope.scene, weights.weights
+    sizes, constants = scene.sizes, scene.constants
+    outputs = set() if scope.prefix else {tensor.name for tensor in scene.graph.outputs}
+    for tensor in scene.graph.inputs if not scope.prefix else ():
+        yield _tensor(tensor.name, "input", sizes[tensor.name])
+    for name in scene.graph.initializers:
+        shown = scope.prefix + name
+        yield _tensor(shown, "weight" if shown in stored else "constant", sizes[name])
+    for node in scene.graph.nodes:
+        for name in node.outputs:
+            shown = scope.prefix + name
+            if name in constants:
+                yield _tensor(shown, "weight" if shown in stored else "constant", sizes[name])
+            elif name:
+                yield _tensor(shown, "output" if name in outputs else "activation", sizes[name])
+    for below in scope.bodies.values():
+        for body in below:
+            yield from tensors(body, weights)
+
+
+def _tensor(name: str, role: Role, size: object) -> TensorRow:
+    if type(size) is not Size:
+        return TensorRow(name, role, None, None, None)
+    if not size.exact:
+        return TensorRow(name, role, size.dtype.name, None, None)
+    return TensorRow(name, role, size.dtype.name, size.shape, size.bytes)

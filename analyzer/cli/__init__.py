@@ -1,0 +1,141 @@
+"""The command line: parse, call, show. Each command loads only the rooms that it needs.
+
+Exit status: 0 done; 1 a budget is breached (or, where asked for, a model of a batch is bad); 2 bad input or usage,
+said in one line on stderr; 130 interrupted. Results go to stdout or -o, progress to stderr.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+
+from analyzer.cli import flags
+from analyzer.cli.output import PROGRAM, appended, progress_line, show, tell, write
+from analyzer.errors import AnalyzerError
+
+DONE, BREACHED, REFUSED, INTERRUPTED = 0, 1, 2, 130
+CLOSED = 141
+"""What a shell says of a program whose reader went away."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit status."""
+    try:
+        arguments = flags.parser().parse_args(argv)
+        status = COMMANDS[arguments.command](arguments)
+        sys.stdout.flush()
+        return status
+    except SystemExit as stop:  # argparse has said what it had to say
+        return stop.code if isinstance(stop.code, int) else REFUSED
+    except AnalyzerError as error:
+        return _refuse(error.message)
+    except BrokenPipeError:
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # or Python complains when it closes it
+        return CLOSED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _refuse(f"{where}{error.strerror or error}")
+    except MemoryError:
+        return _refuse("out of memory")
+    except Exception:  # noqa: BLE001  # Python's own status for it is 1, which would read as a breached budget
+        traceback.print_exc()
+        return _refuse("that is a fault in onnx-analyzer itself: please report it with the lines above")
+
+
+def analyze(arguments: argparse.Namespace) -> int:
+    """What one model costs, whether it fits and what it sees."""
+    from analyzer.analysis import analyze
+
+    form = flags.form(arguments)
+    show(analyze(arguments.model, flags.options(arguments)), form, arguments.output)
+    return DONE
+
+
+def check(arguments: argparse.Namespace) -> int:
+    """One model against a budget: a line for each breach."""
+    from analyzer import budget
+    from analyzer.analysis import analyze
+
+    limits = budget.load(arguments.budget)
+    breaches = budget.check(analyze(arguments.model, flags.options(arguments)), limits)
+    number = len(limits.limits)
+    told = "\n".join(map(str, breaches)) or f"within budget: {number} {'limit' if number == 1 else 'limits'}"
+    write(f"{told}\n")
+    return BREACHED if breaches else DONE
+
+
+def batch(arguments: argparse.Namespace) -> int:
+    """Many models, a line of JSON for each as it finishes."""
+    from analyzer import batch
+
+    options = flags.options(arguments)
+    paths = batch.find(arguments.places)
+    bad = 0
+    with appended(arguments.output) as lines:
+        for number, outcome in enumerate(batch.run(paths, options, workers=arguments.workers), 1):
+            lines.write(f"{outcome.to_json()}\n")
+            lines.flush()
+            bad += outcome.status == "error"
+            why = f" {outcome.error.reason}: {outcome.error.message}" if outcome.error else ""
+            tell(f"{number}/{len(paths)} {outcome.path} {outcome.seconds:.2f} s{why}")
+    tell(f"{len(paths) - bad} of {len(paths)} models analysed" + (f", {bad} bad" if bad else ""))
+    return BREACHED if bad and arguments.strict else DONE
+
+
+def serve(arguments: argparse.Namespace) -> int:
+    """The gRPC server, until it is told to stop."""
+    from analyzer.server import Limits, serve
+
+    asked = {
+        "workers": arguments.workers,
+        "max_upload_bytes": arguments.max_upload,
+        "max_uploads": arguments.max_uploads,
+        "deadline_seconds": arguments.deadline,
+    }
+    limits = Limits(**{name: value for name, value in asked.items() if value is not None})
+    host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
+    serve(f"{host}:{arguments.port}", limits=limits, on_ready=lambda address: tell(f"listening on {address}"))
+    return DONE
+
+
+def remote_analyze(arguments: argparse.Namespace) -> int:
+    """The report of a server, in the same forms."""
+    from analyzer.client import Client
+
+    form = flags.form(arguments)
+    with Client(arguments.address) as client, progress_line() as progress:
+        report = client.analyze(arguments.model, flags.options(arguments), progress=progress)
+    show(report, form, arguments.output)
+    return DONE
+
+
+def remote_health(arguments: argparse.Namespace) -> int:
+    """Whether a server takes models."""
+    from analyzer.client import Client
+
+    with Client(arguments.address) as client:
+        serving = client.health()
+    write(f"{arguments.address} is {'serving' if serving else 'not serving'}\n")
+    return DONE if serving else BREACHED
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "analyze": analyze,
+    "check": check,
+    "batch": batch,
+    "serve": serve,
+    "remote analyze": remote_analyze,
+    "remote health": remote_health,
+}
+
+
+def _refuse(message: str) -> int:
+    tell(f"{PROGRAM}: {message}")
+    return REFUSED

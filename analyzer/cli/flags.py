@@ -1,0 +1,200 @@
+"""The flags of every command, and the Options that they ask for."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any, NoReturn, TypeVar
+
+from analyzer import __version__
+from analyzer.cli.output import PROGRAM, one_line
+from analyzer.errors import BadOption
+from analyzer.options import Options
+from analyzer.render import FORMS, form_of
+from analyzer.units import parse_quantity
+
+T = TypeVar("T")
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose complaints are one line, and whose flags are written out."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.allow_abbrev = False
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{PROGRAM}: {one_line(message)} (see {self.prog} --help)\n")
+
+
+def parser() -> Parser:
+    """Every command with its flags."""
+    top = Parser(prog=PROGRAM, description="What a network costs, whether it fits, and what it sees.")
+    top.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
+    commands = top.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
+
+    one = _command(commands, "analyze", "models/googlenet.onnx --dim batch=8")
+    one.add_argument("model", metavar="MODEL", help="an .onnx file; its weights need not be there")
+    _add_options(one)
+    _add_output(one)
+
+    one = _command(commands, "check", "models/resnet50.onnx --budget budget.toml")
+    one.add_argument("model", metavar="MODEL", help="an .onnx file")
+    one.add_argument("--budget", metavar="FILE", required=True, help="limits in TOML, see docs/budget.md")
+    _add_options(one)
+
+    one = _command(commands, "batch", "models -o models.jsonl --workers 4")
+    one.add_argument("places", metavar="DIR_OR_GLOB", nargs="+", help="directories, globs or files")
+    one.add_argument("-o", "--output", metavar="FILE", help="JSON lines; standard output by default")
+    one.add_argument("--workers", metavar="N", type=_positive, help="processes; by default one per processor")
+    one.add_argument("--strict", action="store_true", help="exit with 1 if any model is bad")
+    _add_options(one)
+
+    one = _command(commands, "serve", "--port 50051 --workers 4")
+    one.add_argument("--host", default="127.0.0.1", help="where to listen (default: %(default)s)")
+    one.add_argument("--port", type=_port, default=50051, help="0 picks a free one (default: %(default)s)")
+    one.add_argument("--workers", metavar="N", type=_positive, help="analyses at once, each in a process")
+    one.add_argument(
+        "--max-upload", metavar="BYTES", type=_quantity, help="of one model, such as 2GiB (default: 4GiB)"
+    )
+    one.add_argument("--max-uploads", metavar="N", type=_positive, help="uploads at once (default: 64)")
+    one.add_argument("--deadline", metavar="SECONDS", type=_seconds, help="of one analysis (default: 60)")
+
+    remote = _command(commands, "remote", "--address localhost:50051 analyze models/vgg16.onnx")
+    remote.add_argument("--address", default="localhost:50051", help="HOST:PORT (default: %(default)s)")
+    verbs = remote.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
+    one = _command(verbs, "analyze", "models/vgg16.onnx --format json")
+    one.add_argument("model", metavar="MODEL", help="an .onnx file; it is sent in chunks")
+    _add_options(one)
+    _add_output(one)
+    _command(verbs, "health", "")
+    return top
+
+
+HELP = {
+    "analyze": "parameters, multiply-accumulates, memory and receptive fields of a model",
+    "check": "compare a model with a budget; exit with 1 if it is breached",
+    "batch": "analyse many models, a line of JSON for each as it finishes",
+    "serve": "run the gRPC server until SIGTERM or Ctrl-C",
+    "remote": "have a server do it",
+    "health": "ask whether the server takes models; exit with 1 if not",
+}
+
+
+def _command(commands: argparse._SubParsersAction[Parser], name: str, example: str) -> Parser:
+    """One command, with its help and one example. Its full name ("remote health") is `command`."""
+    one = commands.add_parser(name, help=HELP[name], description=HELP[name])
+    one.epilog = f"example: {one.prog} {example}".rstrip()
+    one.set_defaults(command=one.prog.removeprefix(f"{PROGRAM} "))
+    return one
+
+
+def _add_options(one: argparse.ArgumentParser) -> None:
+    add = one.add_argument
+    add(
+        "--dim",
+        metavar="NAME=N",
+        action="append",
+        type=_dim,
+        default=[],
+        help="bind a free dimension: batch=8",
+    )
+    add(
+        "--shape",
+        metavar="INPUT:DIMS",
+        action="append",
+        type=_shape,
+        default=[],
+        help="bind an input's shape: x:1,3,224,224 or x:1x3x224x224",
+    )
+    add(
+        "--optimizer",
+        choices=("sgd", "momentum", "adam"),
+        default="sgd",
+        help="whose state training memory counts (default: %(default)s)",
+    )
+    add(
+        "--lenient",
+        action="store_true",
+        help="report on a model that no runtime could run, as far as it goes",
+    )
+
+
+def _add_output(one: argparse.ArgumentParser) -> None:
+    one.add_argument("--format", choices=FORMS, help="by default what FILE's name asks for, else table")
+    one.add_argument("-o", "--output", metavar="FILE", help="write here instead of standard output")
+
+
+def _dim(text: str) -> tuple[str, int]:
+    name, equals, number = text.rpartition("=")
+    if not (name and equals and number.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=N, such as batch=8")
+    return name, int(number)
+
+
+def _shape(text: str) -> tuple[str, tuple[int, ...]]:
+    """Split at the last colon: names of inputs may hold colons."""
+    name, colon, dims = text.rpartition(":")
+    numbers = dims.replace("x", ",").split(",")
+    if not (name and colon and all(number.isdecimal() for number in numbers)):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not INPUT:DIMS, such as x:1,3,224,224 or x:1x3x224x224"
+        )
+    return name, tuple(map(int, numbers))
+
+
+def _quantity(text: str) -> int:
+    try:
+        return parse_quantity(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 up")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: 0 to 65535")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
+    return seconds
+
+
+def options(arguments: argparse.Namespace) -> Options:
+    return Options(
+        dims=_once("--dim", arguments.dim),
+        shapes=_once("--shape", arguments.shape),
+        optimizer=arguments.optimizer,
+        lenient=arguments.lenient,
+    )
+
+
+def _once(flag: str, pairs: list[tuple[str, T]]) -> dict[str, T]:
+    """Pairs as a dict; a name that is given two values is a slip that would go unnoticed."""
+    given = dict(pairs)
+    for name, value in pairs:
+        if given[name] != value:
+            raise BadOption("GIVEN_TWICE", f"{flag} gives {name!r} two values", option=flag, name=name)
+    return given
+
+
+def form(arguments: argparse.Namespace) -> str:
+    """The form asked for. Decided before the work is done, so that a slip costs nothing."""
+    if arguments.format is not None or arguments.output is None:
+        return arguments.format or "table"
+    form = form_of(arguments.output)
+    if form is None:
+        line = f"the name {arguments.output!r} asks for no format: add --format {'|'.join(FORMS)}"
+        raise BadOption("NO_FORMAT", line, option="--format")
+    return form

@@ -1,0 +1,209 @@
+"""Control flow: If, Loop, Scan, SequenceMap. Their bodies are described for the operands at hand and counted
+as often as they run.
+
+A loop is first described once, with nothing assumed of its counter and of the values it carries. Where shapes
+change from turn to turn, or hang on the counter, and the number of turns is known and small, it is described
+turn by turn; else what changes is unknown. Operands of these rules may be Unknown: a body can make do without
+some of them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from analyzer.graph import BOOL, INT64, Known, Sequence, Size
+from analyzer.ops.rule import Body, Facts, Run, Setting, axis_of, refuse, rule
+
+Ints = tuple[int, ...]
+TURNS_LIMIT = 64
+"""Most turns that are described one by one."""
+
+
+@rule("If")
+def if_(condition: Setting, *, then_branch: Body, else_branch: Body) -> Facts:
+    """One of two bodies. A known condition tells the sizes; the cost is the dearer branch's either way."""
+    known = _truth(condition)
+    runs = (then_branch(unsure=known is False), else_branch(unsure=known is True))
+    if known is not None:
+        outputs = runs[0].outputs if known else runs[1].outputs
+    else:
+        outputs = tuple(map(_either, runs[0].outputs, runs[1].outputs))
+    return Facts(outputs, runs=runs, exclusive=True, transparent=True)
+
+
+def _either(a: Known | None, b: Known | None) -> Known | None:
+    """The size of a result that one of two branches makes: theirs if they agree, a bound if only in length."""
+    if isinstance(a, Size) and isinstance(b, Size) and a.dtype is b.dtype and len(a.shape) == len(b.shape):
+        if a.shape == b.shape:
+            return Size(a.shape, a.dtype, exact=a.exact and b.exact)
+        return Size(tuple(map(max, a.shape, b.shape)), a.dtype, exact=False)
+    return None
+
+
+@rule("Loop")
+def loop(
+    trip_count: Setting | None = None, condition: Setting | None = None, *carried: Size, body: Body
+) -> Facts:
+    """A body run up to `trip_count` times while its condition holds; results of every turn are stacked."""
+    trips = None
+    if isinstance(trip_count, Size) and trip_count.value is not None and trip_count.value_exact:
+        trips = max(int(trip_count.value.reshape(-1)[0]), 0)
+    if condition is not None and _truth(condition) is False:
+        trips = 0
+    run = body(Size((), INT64), Size((), BOOL), *map(_without_value, carried), repeat=trips)
+    if not _goes_on(run, condition, body):
+        trips = None
+        run = Run(run.outputs, run.scene, None)
+    count = len(carried)
+    steady = all(map(_alike, carried, run.outputs[1 : 1 + count])) and None not in run.outputs[1:]
+    if not steady and trips is not None and trips <= TURNS_LIMIT:
+        return _turn_by_turn(trips, carried, body)
+    kept = run.outputs[1 : 1 + count] if steady else (None,) * count
+    stacked = tuple(_stacked(size, trips, 0) for size in run.outputs[1 + count :])
+    return Facts((*kept, *stacked), runs=(run,))
+
+
+def _turn_by_turn(trips: int, carried: tuple[Size, ...], body: Body) -> Facts:
+    """Every turn described with its own counter and what the one before it left."""
+    runs: list[Run] = []
+    state: tuple[Known | None, ...] = carried
+    rows: list[tuple[Known | None, ...]] = []
+    for turn in range(trips):
+        run = body(Size((), INT64, np.array(turn, np.int64)), Size((), BOOL, np.array(True)), *state)
+        runs.append(run)
+        state = run.outputs[1 : 1 + len(carried)]
+        rows.append(run.outputs[1 + len(carried) :])
+    scanned = (
+        len(body(Size((), INT64), Size((), BOOL), *map(_without_value, carried)).outputs) - 1 - len(carried)
+    )
+    stacked = tuple(_stacked(_common([row[i] for row in rows]), trips, 0) for i in range(scanned))
+    return Facts((*state, *stacked), runs=tuple(runs))
+
+
+def _goes_on(run: Run, condition: Size | None, body: Body) -> bool:
+    """Whether the body is sure to ask for the next turn: its first result is true, or is the condition it was given."""
+    asked = _truth(run.outputs[0])
+    if asked is not None or not (condition is None or _truth(condition)):
+        return bool(asked)
+    again = body(
+        Size((), INT64), Size((), BOOL, np.array(True)), *(None,) * (len(body.inputs) - 2), unsure=True
+    )
+    return bool(_truth(again.outputs[0]))
+
+
+def _truth(condition: Known | None) -> bool | None:
+    """What a condition is known to be."""
+    if not isinstance(condition, Size) or condition.value is None or not condition.value_exact:
+        return None
+    return bool(condition.value.any())
+
+
+def _without_value(size: Known) -> Known:
+    """What is known of a carried tensor at any turn."""
+    return Size(size.shape, size.dtype, exact=size.exact) if isinstance(size, Size) else size
+
+
+def _alike(a: Known, b: Known | None) -> bool:
+    return isinstance(a, Size) and isinstance(b, Size) and a.shape == b.shape and a.dtype is b.dtype
+
+
+def _common(sizes: list[Known | None]) -> Known | None:
+    first = sizes[0] if sizes else None
+    return (
+        first
+        if first is not None and all(size is not None and _alike(first, size) for size in sizes)
+        else None
+    )
+
+
+def _stacked(size: Known | None, turns: int | None, axis: int) -> Size | None:
+    """One row per turn along a new axis."""
+    if not isinstance(size, Size) or turns is None:
+        return None
+    place = axis_of(axis, len(size.shape) + 1)
+    return Size((*size.shape[:place], turns, *size.shape[place:]), size.dtype, exact=size.exact)
+
+
+@rule("Scan", since=9)
+def scan(
+    *operands: Size,
+    body: Body,
+    num_scan_inputs: int,
+    scan_input_axes: Ints | None = None,
+    scan_input_directions: Ints | None = None,
+    scan_output_axes: Ints | None = None,
+    scan_output_directions: Ints | None = None,
+) -> Facts:
+    """A body run once per row of its scanned operands, with state carried along."""
+    states, scanned = operands[: len(operands) - num_scan_inputs], operands[len(operands) - num_scan_inputs :]
+    axes = scan_input_axes or (0,) * len(scanned)
+    turns, rows = _rows(scanned, axes)
+    run = body(*map(_without_value, states), *rows, repeat=turns)
+    results = run.outputs[len(states) :]
+    places = scan_output_axes or (0,) * len(results)
+    stacked = tuple(_stacked(size, turns, place) for size, place in zip(results, places, strict=True))
+    steady = tuple(
+        after if _alike(before, after) else None for before, after in zip(states, run.outputs, strict=False)
+    )
+    return Facts((*steady, *stacked), runs=(run,))
+
+
+@rule("Scan", since=8, until=8)
+def scan_batched(
+    sequence_lens: Setting | None,
+    *operands: Size,
+    body: Body,
+    directions: Ints | None = None,
+    num_scan_inputs: int,
+) -> Facts:
+    """The first form: a batch in front of every operand, and the sequence next."""
+    states, scanned = operands[: len(operands) - num_scan_inputs], operands[len(operands) - num_scan_inputs :]
+    if not scanned:
+        raise refuse("MISSING_OPERAND", "nothing to scan")
+    batch, turns = scanned[0].shape[0], scanned[0].shape[1]
+    rows = tuple(Size(size.shape[2:], size.dtype) for size in scanned)
+    run = body(*(Size(size.shape[1:], size.dtype) for size in states), *rows, repeat=batch * turns)
+    kept = tuple(
+        Size((batch, *size.shape), size.dtype) if isinstance(size, Size) else None for size in run.outputs
+    )
+    stacked = tuple(
+        Size((batch, turns, *size.shape), size.dtype) if isinstance(size, Size) else None
+        for size in run.outputs[len(states) :]
+    )
+    return Facts((*kept[: len(states)], *stacked), runs=(run,))
+
+
+def _rows(scanned: tuple[Size, ...], axes: Ints) -> tuple[int, tuple[Size, ...]]:
+    """The number of turns, and what one turn sees of each scanned operand."""
+    lengths, rows = [], []
+    for size, given in zip(scanned, axes, strict=True):
+        axis = axis_of(given, len(size.shape))
+        lengths.append(size.shape[axis])
+        rows.append(Size((*size.shape[:axis], *size.shape[axis + 1 :]), size.dtype, exact=size.exact))
+    if len(set(lengths)) != 1:
+        raise refuse("SCAN_LENGTH", f"scanned operands have lengths {lengths}", attribute="scan_input_axes")
+    return lengths[0], tuple(rows)
+
+
+@rule("SequenceMap", since=17)
+def sequence_map(sequence: Size, *others: Size, body: Body) -> Facts:
+    """A body run once per element of a sequence."""
+    first: Known = sequence
+    if not isinstance(first, Sequence) or first.items is None:
+        return Facts(None)
+    runs = []
+    for index, item in enumerate(first.items):
+        rest = [
+            other.items[index] if isinstance(other, Sequence) and other.items is not None else other
+            for other in others
+        ]
+        runs.append(body(item, *rest))
+    width = len(runs[0].outputs) if runs else 0
+    columns = [[run.outputs[i] for run in runs] for i in range(width)]
+    outputs = tuple(
+        Sequence(tuple(size for size in column if isinstance(size, Size)))
+        if all(isinstance(size, Size) for size in column)
+        else None
+        for column in columns
+    )
+    return Facts(outputs or Sequence(()), runs=tuple(runs))

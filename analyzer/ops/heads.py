@@ -1,0 +1,156 @@
+"""Attention heads: shapes, cost and reach of queries that attend to keys. Not a family: no op is named here.
+
+macs: every query head scores every key and weighs every value: heads x queries x keys x (width + value width).
+A causal mask, a window or padding saves nothing. elementwise, per score: scale 1 and softmax 5, and one for each
+mask or bias that is added, three for a soft cap. Autograd keeps queries, keys, values and result, and one
+log-sum-exp for each query and head, as torch's flash kernel on CPU does.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from analyzer.graph import FLOAT32, DType, Size
+from analyzer.ops.rule import refuse
+from analyzer.spans import WHOLE, Affine, Read, Route, Routes
+
+Ints = tuple[int, ...]
+Part = Literal["query", "key", "value"]
+SCORE_STEPS = 6
+"""Scale and softmax."""
+
+
+class Heads(msgspec.Struct, frozen=True):
+    """Who attends to whom.
+
+    queries, keys         positions on either side; `keys` counts the past, and is None where the data decides it
+    heads, kv_heads       query heads, and heads of keys and values, each shared by heads / kv_heads query heads
+    width, value_width    of one head
+    merged                heads lie side by side in the last axis, [batch, queries, heads x value width]; otherwise
+                          they have an axis of their own, [batch, heads, queries, value width]
+    past                  keys that lie before the first query
+    causal, left, right   what a query at position p sees: up to p; p - left to p + right (-1: no bound)
+    """
+
+    batch: int
+    queries: int
+    keys: int | None
+    heads: int
+    kv_heads: int
+    width: int
+    value_width: int
+    merged: bool = True
+    past: int = 0
+    causal: bool = False
+    left: int = -1
+    right: int = -1
+
+    @property
+    def macs(self) -> int | None:
+        if self.keys is None:
+            return None
+        return self.batch * self.heads * self.queries * self.keys * (self.width + self.value_width)
+
+    def elementwise(self, more: int = 0) -> int | None:
+        """`more` steps for each score beside scale and softmax."""
+        if self.keys is None:
+            return None
+        return self.batch * self.heads * self.queries * self.keys * (SCORE_STEPS + more)
+
+    def result(self, dtype: DType) -> Size:
+        if self.merged:
+            return Size((self.batch, self.queries, self.heads * self.value_width), dtype)
+        return Size((self.batch, self.heads, self.queries, self.value_width), dtype)
+
+    def present(self, width: int, dtype: DType, exact: bool = True) -> Size | None:
+        """Keys or values of all positions, past and new."""
+        if self.keys is None:
+            return None
+        return Size((self.batch, self.kv_heads, self.keys, width), dtype, exact=exact)
+
+    def scores(self, dtype: DType) -> Size | None:
+        """Queries against keys."""
+        return None if self.keys is None else Size((self.batch, self.heads, self.queries, self.keys), dtype)
+
+    @property
+    def statistics(self) -> Size:
+        """The log-sum-exp of each query and head."""
+        return Size((self.batch, self.heads, self.queries), FLOAT32)
+
+    def kept(self, q: Size, k: Size, v: Size, mask: Size | None, y: Size) -> tuple[Size, ...]:
+        """What autograd keeps; of a mask the numbers that are added, so booleans as such numbers."""
+        if mask is None:
+            return (q, k, v, y, self.statistics)
+        added = mask if mask.dtype.is_float else Size(mask.shape, q.dtype)
+        return (q, k, v, added, y, self.statistics)
+
+    def span(self, part: Part, rank: int, offset: int = 0) -> Routes:
+        """What the result reads of an operand of `rank` 3 (merged) or 4; its row 0 lies `offset` before the first query."""
+        share = 1 if part == "query" else self.heads // self.kv_heads
+        along = Route(self._tokens) if part == "query" else self._seen(offset)
+        if rank == 3:
+            return (Route(0), along, self._channels(share, part))
+        if self.merged:
+            return (Route(0), self._block(share), along, WHOLE)
+        head = Route(1) if share == 1 else Route(1, Affine(share, 1, (0,) * share, (0,) * share))
+        return (Route(0), head, along, Route(3) if part == "value" else WHOLE)
+
+    def mask(self, shape: Ints) -> Routes:
+        """What the result reads of a mask or bias that broadcasts to [batch, heads, queries, keys]."""
+        head = self._block(1) if self.merged else Route(1)
+        whole = ((self.batch, Route(0)), (self.heads, head), (self.queries, Route(self._tokens)), (0, WHOLE))
+        return tuple(
+            route if dim == extent else WHOLE for dim, (extent, route) in zip(shape, whole[-len(shape) :], strict=True)
+        )
+
+    @property
+    def _tokens(self) -> int:
+        return 1 if self.merged else 2
+
+    def _seen(self, offset: int) -> Route | Read:
+        """Which rows of keys a query sees."""
+        right = 0 if self.causal else self.right
+        if self.left >= 0 and right >= 0:
+            return Route(self._tokens, Affine(1, 1, (offset - self.left,), (offset + right,)))
+        return Read("prefix", self._tokens) if right == 0 and offset == 0 else WHOLE
+
+    def _block(self, share: int) -> Route:
+        """An axis of heads, read by the channels of a merged result."""
+        period = share * self.value_width
+        return Route(2, Affine(period, 1, (0,) * period, (0,) * period))
+
+    def _channels(self, share: int, part: Part) -> Route | Read:
+        """Merged channels: those of a channel's own head, and of the values the one that it sums."""
+        period = share * self.value_width
+        if part == "value":
+            rows = tuple(channel % self.value_width for channel in range(period))
+            return Route(2) if share == 1 else Route(2, Affine(period, self.value_width, rows, rows))
+        if self.heads == 1:
+            return WHOLE
+        return Route(2, Affine(period, self.width, (0,) * period, (self.width - 1,) * period))
+
+
+def split(x: Size, heads: int | None, attribute: str) -> tuple[int, int, int, int]:
+    """Batch, heads, tokens and width of [batch, tokens, heads x width] or of [batch, heads, tokens, width]."""
+    if len(x.shape) == 4:
+        return x.shape[0], x.shape[1], x.shape[2], x.shape[3]
+    if len(x.shape) != 3:
+        raise refuse("RANK", f"{x.shape} is neither [batch, tokens, channels] nor [batch, heads, tokens, width]")
+    return x.shape[0], heads or 0, x.shape[1], each(x.shape[2], heads, attribute)
+
+
+def each(channels: int, heads: int | None, attribute: str) -> int:
+    """The width of one head."""
+    if heads is None or heads < 1 or channels % heads:
+        raise refuse("HEADS", f"{heads} heads do not divide {channels} channels", attribute=attribute)
+    return channels // heads
+
+
+def shared(heads: int, kv_heads: int, attribute: str) -> None:
+    """Every head of keys serves equally many query heads. Raises BadModel where it cannot."""
+    if kv_heads < 1 or heads % kv_heads:
+        raise refuse(
+            "HEADS", f"{heads} query heads cannot share {kv_heads} heads of keys equally", attribute=attribute
+        )

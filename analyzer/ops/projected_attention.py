@@ -1,0 +1,205 @@
+"""Attention that makes its own queries, keys and values out of one input: macs of the projection and of the heads
+together; elementwise steps and what autograd keeps are those of `heads`, and the input. Bias is not counted.
+"""
+
+from __future__ import annotations
+
+from analyzer.graph import DType, Size
+from analyzer.ops.heads import Heads, each
+from analyzer.ops.rule import MICROSOFT, Buffer, Facts, Setting, Weight, refuse, rule
+from analyzer.spans import NOTHING, WHOLE, Route, Span
+
+Ints = tuple[int, ...]
+
+
+def _hidden(x: Size, weights: Size, sizes: Ints | None, heads: int) -> tuple[int, int]:
+    """Width of a head of queries and keys, and of values; the weights [channels, queries + keys + values] must fit."""
+    if len(weights.shape) != 2 or weights.shape[0] != x.shape[-1]:
+        raise refuse("WEIGHT_SHAPE", f"weights {weights.shape} do not fit an input {x.shape}")
+    parts = sizes if sizes else (weights.shape[1] // 3,) * 3
+    if len(parts) != 3 or sum(parts) != weights.shape[1] or parts[0] != parts[1]:
+        raise refuse(
+            "WEIGHT_SHAPE",
+            f"weights {weights.shape} do not hold queries, keys and values of {parts}",
+            attribute="qkv_hidden_sizes",
+        )
+    return each(parts[0], heads, "num_heads"), each(parts[2], heads, "num_heads")
+
+
+def _projected(
+    x: Size,
+    weights: Size,
+    dtype: DType,
+    heads: int,
+    sizes: Ints | None,
+    past: Size | None,
+    shares: bool,
+    filled: Size | None,
+    masks: tuple[Size | None, Size | None],
+    causal: bool,
+) -> Facts:
+    """x [batch, tokens, channels], past [2, batch, heads, positions, width] -> the result, and the past with what is new."""
+    if len(x.shape) != 3:
+        raise refuse("RANK", f"input {x.shape} must be [batch, tokens, channels]")
+    width, value_width = _hidden(x, weights, sizes, heads)
+    batch, tokens, channels = x.shape
+    before = 0 if past is None else past.shape[3]
+    total: int | None = before + tokens
+    if shares:
+        total = None if filled is None or filled.value is None else filled.ints()[0] + tokens
+    form = Heads(batch, tokens, total, heads, heads, width, value_width, past=before, causal=causal)
+    y = form.result(dtype)
+    cache = (2, batch, heads, before + tokens, value_width)
+    present = Size(past.shape if past is not None and shares else cache, dtype)
+    macs = form.macs
+    if macs is not None:
+        macs += batch * tokens * channels * weights.shape[1]
+    padding, bias = masks
+    q, kv = (Size((batch, heads, tokens, part), dtype) for part in (width, width + value_width))
+    held = (q, kv) if past is None else (q, present)
+    along = form.span("key", 3)[1] if causal else WHOLE
+    reads: tuple[Span, ...] = (
+        (Route(0), along, WHOLE),
+        (WHOLE, WHOLE),
+        (WHOLE,),
+        NOTHING if padding is None else (WHOLE,) * len(padding.shape),
+        NOTHING if past is None else (WHOLE, Route(0), *form.span("key", 4, before)[1:]),
+        NOTHING if bias is None else form.mask(bias.shape),
+    )
+    return Facts(
+        (y, present),
+        macs=macs,
+        elementwise=form.elementwise((padding is not None) + (bias is not None)),
+        spans=reads,
+        saved=(x, weights, *held, *((bias,) if bias is not None else ()), y, form.statistics),
+    )
+
+
+@rule("Attention", domain=MICROSOFT)
+def attention(
+    x: Size,
+    weights: Size,
+    bias: Size | None = None,
+    mask_index: Setting | None = None,
+    past: Size | None = None,
+    attention_bias: Size | None = None,
+    past_sequence_length: Setting | None = None,
+    *,
+    do_rotary: int = 0,
+    mask_filter_value: float = -10000.0,
+    num_heads: int,
+    past_present_share_buffer: int = 0,
+    qkv_hidden_sizes: Ints | None = None,
+    rotary_embedding_dim: int = 0,
+    scale: float | None = None,
+    unidirectional: int = 0,
+) -> Facts:
+    """weights [channels, queries + keys + values]. A shared cache keeps its size, and is filled as far as an operand says."""
+    return _projected(
+        x, weights, x.dtype, num_heads, qkv_hidden_sizes, past, bool(past_present_share_buffer), past_sequence_length,
+        (mask_index, attention_bias), bool(unidirectional),
+    )  # fmt: skip
+
+
+@rule("DecoderMaskedSelfAttention", domain=MICROSOFT)
+def decoder_masked_self_attention(
+    x: Size,
+    weights: Size,
+    bias: Size,
+    mask_index: Setting | None = None,
+    past: Size | None = None,
+    attention_bias: Size | None = None,
+    past_sequence_length: Setting | None = None,
+    beam_width: Setting | None = None,
+    cache_indirection: Setting | None = None,
+    *,
+    do_rotary: int = 0,
+    mask_filter_value: float = -10000.0,
+    num_heads: int,
+    past_present_share_buffer: int = 0,
+    scale: float | None = None,
+) -> Facts:
+    """One token after a past."""
+    return _projected(
+        x, weights, x.dtype, num_heads, None, past, bool(past_present_share_buffer), past_sequence_length,
+        (mask_index, attention_bias), False,
+    )  # fmt: skip
+
+
+@rule("QAttention", domain=MICROSOFT)
+def quantized_attention(
+    x: Size,
+    weight: Weight,
+    bias: Size,
+    input_scale: Buffer,
+    weight_scale: Buffer,
+    mask_index: Setting | None = None,
+    input_zero_point: Buffer | None = None,
+    weight_zero_point: Buffer | None = None,
+    past: Size | None = None,
+    *,
+    do_rotary: int = 0,
+    mask_filter_value: float = -10000.0,
+    num_heads: int,
+    past_present_share_buffer: int = 0,
+    scale: float | None = None,
+    unidirectional: int = 0,
+) -> Facts:
+    """A quantised projection, then attention in the bias's dtype. Nothing flows back."""
+    said = _projected(
+        x, weight, bias.dtype, num_heads, None, past, bool(past_present_share_buffer), None,
+        (mask_index, None), bool(unidirectional),
+    )  # fmt: skip
+    spans = said.spans
+    assert isinstance(spans, tuple)
+    scale_span: Span = (WHOLE,)
+    order = (*spans[:3], scale_span, scale_span, spans[3], scale_span, scale_span, spans[4])
+    return Facts(said.outputs, macs=said.macs, elementwise=said.elementwise, spans=order)
+
+
+@rule("PackedAttention", domain=MICROSOFT)
+def packed_attention(
+    x: Size,
+    weights: Size,
+    bias: Size,
+    token_offset: Setting,
+    cumulative_sequence_length: Setting,
+    attention_bias: Size | None = None,
+    *,
+    num_heads: int,
+    qkv_hidden_sizes: Ints | None = None,
+    scale: float | None = None,
+) -> Facts:
+    """x [tokens, channels], padding left out; the heads are counted as if it were there, [batch, length] being
+    `token_offset`'s shape."""
+    width, value_width = _hidden(x, weights, qkv_hidden_sizes, num_heads)
+    batch, length = token_offset.shape
+    form = Heads(batch, length, length, num_heads, num_heads, width, value_width)
+    y = Size((x.shape[0], num_heads * value_width), x.dtype)
+    qkv = Size((x.shape[0], weights.shape[1]), x.dtype)
+    assert form.macs is not None
+    return Facts(
+        y,
+        macs=form.macs + x.count * weights.shape[1],
+        elementwise=form.elementwise(attention_bias is not None),
+        saved=(x, weights, qkv, y, form.statistics),
+    )
+
+
+@rule("LongformerAttention", domain=MICROSOFT)
+def longformer_attention(
+    x: Size,
+    weight: Size,
+    bias: Size,
+    mask: Size,
+    global_weight: Size,
+    global_bias: Size,
+    globals_: Setting,
+    *,
+    num_heads: int,
+    window: int,
+) -> Facts:
+    """A window on either side, and some tokens that see and are seen by all: the data says which, so that the cost is not
+    known."""
+    each(x.shape[-1], num_heads, "num_heads")
+    return Facts(Size(x.shape, x.dtype), macs=None, elementwise=None)

@@ -1,0 +1,142 @@
+"""Recurrent layers: LSTM, GRU, RNN.
+
+macs: each gate takes input and last state through a weight each, for every step, row and direction; bias is excluded.
+elementwise, for each element of a state and step: RNN 2 (sum, tanh); GRU 17 (3 sums, two sigmoids of 4, tanh, reset 1, blend 4);
+LSTM 22 (4 sums, three sigmoids of 4, two tanh, 3 products and a sum) and 6 more with peepholes. Other activations count
+as those do.
+
+Autograd keeps what torch's own cells keep on CPU, oneDNN left out: the input, and of every step the last state, the gates, and
+what else the cell multiplies: 1 state for RNN, 7 for GRU and for LSTM. A bidirectional layer keeps its input once for each
+direction, since torch lays a transposed one out anew for both; not so if it is the layer below's result.
+"""
+
+from __future__ import annotations
+
+from analyzer.graph import Size
+from analyzer.ops.rule import Facts, Setting, refuse, rule
+from analyzer.spans import NOTHING, WHOLE, Read, Route, Span
+
+Floats = tuple[float, ...]
+Strings = tuple[str, ...]
+
+
+def _layer(
+    x: Size,
+    w: Size,
+    r: Size,
+    gates: int,
+    steps: int,
+    states_kept: int,
+    initial: int,
+    direction: str,
+    hidden_size: int | None,
+    layout: int,
+) -> Facts:
+    """x [time, batch, inputs], w [directions, gates x hidden, inputs], r [directions, gates x hidden, hidden]; or x
+    [batch, time, inputs] in layout 1. `initial` further operands hold states."""
+    if len(x.shape) != 3:
+        raise refuse("RANK", f"input {x.shape} must be [time, batch, inputs]")
+    directions = 2 if direction == "bidirectional" else 1
+    if direction not in ("forward", "reverse", "bidirectional"):
+        raise refuse("DIRECTION", f"direction {direction!r} is unknown", attribute="direction")
+    hidden = hidden_size or r.shape[-1]
+    time, batch, inputs = (x.shape[1], x.shape[0], x.shape[2]) if layout else x.shape
+    for name, weight, depth in (("W", w, inputs), ("R", r, hidden)):
+        if weight.shape != (directions, gates * hidden, depth):
+            raise refuse(
+                "WEIGHT_SHAPE",
+                f"{name} is {weight.shape}, {(directions, gates * hidden, depth)} goes with {direction} and input {x.shape}",
+                attribute="hidden_size",
+            )
+    cells = time * batch * directions
+    if layout:
+        every, last = (batch, time, directions, hidden), (batch, directions, hidden)
+    else:
+        every, last = (time, directions, batch, hidden), (directions, batch, hidden)
+    copies = (Size(x.shape, x.dtype),) if directions == 2 and inputs != 2 * hidden else ()
+    states = Size((cells, states_kept * hidden), x.dtype)
+    return Facts(
+        (Size(every, x.dtype), *(Size(last, x.dtype) for _ in range(initial))),
+        macs=cells * gates * hidden * (inputs + hidden),
+        elementwise=cells * hidden * steps,
+        spans=_spans(direction, layout, initial),
+        saved=(x, w, r, *copies, states),
+    )
+
+
+def _spans(direction: str, layout: int, initial: int) -> tuple[Span, ...]:
+    """A step sees all before it, all after it, or both; rows of the batch keep apart."""
+    axis = 1 if layout else 0
+    seen = {"forward": Read("prefix", axis), "reverse": Read("suffix", axis)}.get(direction, WHOLE)
+    batch = Route(0 if layout else 2)
+    weight = (WHOLE, WHOLE, WHOLE)
+    state = (batch, WHOLE, WHOLE) if layout else (WHOLE, batch, WHOLE)
+    x = (batch, seen, WHOLE) if layout else (seen, batch, WHOLE)
+    return (x, weight, weight, (WHOLE, WHOLE), NOTHING, *(state,) * initial, (WHOLE, WHOLE))
+
+
+@rule("RNN", since=7)
+def rnn(
+    x: Size,
+    w: Size,
+    r: Size,
+    b: Size | None = None,
+    sequence_lens: Setting | None = None,
+    initial_h: Size | None = None,
+    *,
+    activation_alpha: Floats | None = None,
+    activation_beta: Floats | None = None,
+    activations: Strings = ("Tanh", "Tanh"),
+    clip: float | None = None,
+    direction: str = "forward",
+    hidden_size: int | None = None,
+    layout: int = 0,
+) -> Facts:
+    """Results: the state of every step, and the last one."""
+    return _layer(x, w, r, 1, 2, 1, 1, direction, hidden_size, layout)
+
+
+@rule("GRU", since=7)
+def gru(
+    x: Size,
+    w: Size,
+    r: Size,
+    b: Size | None = None,
+    sequence_lens: Setting | None = None,
+    initial_h: Size | None = None,
+    *,
+    activation_alpha: Floats | None = None,
+    activation_beta: Floats | None = None,
+    activations: Strings | None = None,
+    clip: float | None = None,
+    direction: str = "forward",
+    hidden_size: int | None = None,
+    layout: int = 0,
+    linear_before_reset: int = 0,
+) -> Facts:
+    """Gates update, reset, hidden. Results: the state of every step, and the last one."""
+    return _layer(x, w, r, 3, 17, 7, 1, direction, hidden_size, layout)
+
+
+@rule("LSTM", since=7)
+def lstm(
+    x: Size,
+    w: Size,
+    r: Size,
+    b: Size | None = None,
+    sequence_lens: Setting | None = None,
+    initial_h: Size | None = None,
+    initial_c: Size | None = None,
+    p: Size | None = None,
+    *,
+    activation_alpha: Floats | None = None,
+    activation_beta: Floats | None = None,
+    activations: Strings | None = None,
+    clip: float | None = None,
+    direction: str = "forward",
+    hidden_size: int | None = None,
+    input_forget: int = 0,
+    layout: int = 0,
+) -> Facts:
+    """Gates input, output, forget, cell. Results: the state of every step, the last one, and the last cell."""
+    return _layer(x, w, r, 4, 28 if p is not None else 22, 7, 2, direction, hidden_size, layout)

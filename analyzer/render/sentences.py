@@ -1,0 +1,208 @@
+"""What a reader takes away from a report, a sentence each: the bulk, the peak, training, and what is not known."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from analyzer.render import fields
+from analyzer.units import show_bytes, show_count
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from analyzer.render.stages import Stage
+    from analyzer.report import Metric, Report
+
+MOST_WARNINGS = 5
+MOST_NAMED = 4
+ASSUMED = "ASSUMED_DIM"
+
+
+def sentences(report: Report, stages: list[Stage]) -> list[tuple[str, str]]:
+    """Label and text of each line, in the order in which they are read."""
+    lines = [
+        ("computation", _computation(report, stages)),
+        ("parameters", _parameters(report, stages)),
+        ("memory", _memory(report, stages)),
+        ("peak", _peak(report)),
+        ("training", _training(report)),
+        ("depth", _depth(report)),
+        ("field", _field(report)),
+        ("not known", _unknown(report)),
+    ]
+    return [(label, text) for label, text in lines if text] + _warnings(report)
+
+
+def show_metric(metric: Metric, show: Callable[[int | None], str]) -> str:
+    """A total; with "≥" in front where something is left out, "?" where nothing is known."""
+    if metric.known is None or metric.status == "unavailable":
+        return "?"
+    if metric.status == "partial":
+        return f"≥ {show(metric.known)}" if metric.known else "?"
+    return show(metric.known)
+
+
+def headline(report: Report) -> list[str]:
+    """What was analysed: the model, its inputs and outputs, and every dimension that had to be bound."""
+    model = report.model
+    ends = {
+        role: [
+            f"{row.name} {show_shape(row.shape)} {row.dtype or '?'}"
+            for row in report.tensors
+            if row.role == role
+        ]
+        for role in ("input", "output")
+    }
+    opsets = ", ".join(
+        f"opset {number}" if domain in ("", "ai.onnx") else f"{domain} {number}"
+        for domain, number in model.opsets.items()
+    )
+    about = [opsets, f"IR {model.ir_version}", model.producer, f"{show_bytes(model.file_bytes)} on disk"]
+    assumed = {warning.message for warning in report.warnings if warning.reason == ASSUMED}
+    bound = ", ".join(
+        f"{symbol} = {value}" + (" (assumed)" if any(repr(symbol) in text for text in assumed) else "")
+        for symbol, value in report.dims.items()
+    )
+    flow = f"{_some(ends['input']) or '?'} -> {_some(ends['output']) or '?'}"
+    lines = [model.name or "(unnamed model)", flow, ", ".join(part for part in about if part)]
+    return lines + ([f"bound: {bound}"] if bound else [])
+
+
+def show_shape(shape: tuple[int, ...] | None) -> str:
+    """A shape as "1x64x56x56"; "scalar" for no dimensions, "?" for no shape."""
+    return "?" if shape is None else "x".join(map(str, shape)) or "scalar"
+
+
+def _computation(report: Report, stages: list[Stage]) -> str:
+    totals = report.totals
+    macs = show_metric(totals.macs, show_count)
+    exact = (
+        f" ({totals.macs.known:,})"
+        if totals.macs.known is not None and totals.macs.status == "complete"
+        else ""
+    )
+    flops = show_metric(totals.flops, show_count)
+    steps = show_metric(totals.elementwise_flops, show_count)
+    bulk = _bulk([(stage.name, stage.cost.macs.known) for stage in stages], totals.macs)
+    return f"{macs} MACs{exact}; {flops} FLOPs = 2 x MACs + {steps} elementwise{bulk}"
+
+
+def _parameters(report: Report, stages: list[Stage]) -> str:
+    totals = report.totals
+    number = show_metric(totals.parameters, show_count)
+    exact = f" ({totals.parameters.known:,})" if totals.parameters.known is not None else ""
+    size = show_metric(totals.parameter_bytes, show_bytes)
+    buffers = f", buffers {show_count(totals.buffers.known)}" if totals.buffers.known else ""
+    bulk = _bulk([(stage.name, stage.cost.parameters.known) for stage in stages], totals.parameters)
+    return f"{number}{exact} in {size}{buffers}{bulk}"
+
+
+def _memory(report: Report, stages: list[Stage]) -> str:
+    memory = report.memory.inference
+    bulk = _bulk(
+        [(stage.name, stage.cost.output_bytes.known) for stage in stages], report.totals.outputs_bytes
+    )
+    outputs = show_metric(report.totals.outputs_bytes, show_bytes)
+    least = _least(memory.status)
+    return (
+        f"{least}{show_bytes(memory.lecture_bytes)} with nothing reused: parameters "
+        f"{show_bytes(memory.parameter_bytes)} + all outputs {outputs}{bulk}"
+    )
+
+
+def _peak(report: Report) -> str:
+    memory = report.memory.inference
+    if memory.peak_live_bytes is None:
+        return "?"
+    held = [f"{tensor.name} {show_bytes(tensor.bytes)}" for tensor in memory.live_at_peak]
+    alive = f": {_some(held)}" if held else ""
+    at = f" at {memory.peak_node}" if memory.peak_node else ""
+    least = _least(memory.status)
+    return f"{least}{show_bytes(memory.peak_live_bytes)} of activations alive at once{at}{alive}"
+
+
+def _training(report: Report) -> str:
+    memory, outputs = report.memory.training, report.memory.inference.outputs_bytes
+    if memory.lecture_bytes is None and memory.saved_bytes is None:
+        return f"? at batch {_plain(memory.batch)} with {memory.optimizer}"
+    parts = {
+        "parameters": memory.parameter_bytes,
+        "gradients": memory.gradient_bytes,
+        "optimizer": memory.optimizer_bytes,
+        "outputs": _part(outputs, memory.status),
+        "error signals": _part(memory.error_signal_bytes, memory.status),
+    }
+    sums = " + ".join(f"{name} {show_bytes(value)}" for name, value in parts.items())
+    kept = _part(memory.saved_bytes, memory.status)
+    least = _least(memory.status)
+    return (
+        f"{least}{show_bytes(memory.lecture_bytes)} at batch {_plain(memory.batch)} with {memory.optimizer}, "
+        f"nothing reused: {sums}; autograd keeps {show_bytes(kept)} for the backward pass"
+    )
+
+
+def _depth(report: Report) -> str:
+    return f"{_plain(report.depth)} weighted layers on the longest path"
+
+
+def _field(report: Report) -> str:
+    rows = fields.last_local(report, fields.by_tensor(report))
+    shape = next((row.shape for row in report.tensors if rows and row.name == rows[0].input), None)
+    return fields.tell(rows, dict(enumerate(shape or ()))) if rows else ""
+
+
+def _unknown(report: Report) -> str:
+    """Which ops left something out, with counts; what is partial for want of a size counts as well."""
+    ops = Counter(
+        f"{node.domain}.{node.op_type}" if node.domain not in ("", "ai.onnx") else node.op_type
+        for node in report.nodes
+        if node.status != "complete"
+    )
+    if not ops:
+        return ""
+    listed = [f"{number} {op}" for op, number in sorted(ops.items(), key=lambda item: (-item[1], item[0]))]
+    return f"cost or size of {ops.total()} nodes: {_some(listed, 12)}"
+
+
+def _warnings(report: Report) -> list[tuple[str, str]]:
+    """One line for all that is said in the same words; dimensions that were assumed are in the headline."""
+    nodes: dict[str, list[str]] = {}
+    for warning in report.warnings:
+        if warning.reason != ASSUMED:
+            nodes.setdefault(warning.message, []).extend([warning.node] if warning.node else [])
+    lines = [("warning", f"{text} ({_some(named, 1)})" if named else text) for text, named in nodes.items()]
+    more = len(lines) - MOST_WARNINGS
+    return lines[:MOST_WARNINGS] + ([("warning", f"{more} more: see the JSON report")] if more > 0 else [])
+
+
+def _bulk(shares: list[tuple[str, int]], total: Metric) -> str:
+    """The fewest stages that make half of a total: "; 52% in layer3, layer2"."""
+    if not total.known or len(shares) < 2:
+        return ""
+    chosen, reached = [], 0
+    for name, value in sorted(shares, key=lambda share: -share[1]):
+        if 2 * reached >= total.known or value <= 0:
+            break
+        chosen.append(name)
+        reached += value
+    known = "" if total.status == "complete" else " of what is known"
+    return f"; {100 * reached / total.known:.0f}%{known} in {_some(chosen)}" if chosen else ""
+
+
+def _some(texts: list[str], most: int = MOST_NAMED) -> str:
+    more = len(texts) - most
+    return ", ".join(texts[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def _plain(value: int | None) -> str:
+    return "?" if value is None else str(value)
+
+
+def _part(value: int | None, status: str) -> int | None:
+    """None for a sum of which nothing is known: its zero is no answer."""
+    return None if value == 0 and status != "complete" else value
+
+
+def _least(status: str) -> str:
+    return "≥ " if status == "partial" else ""

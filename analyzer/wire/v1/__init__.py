@@ -1,0 +1,1 @@
+"""Generated from `proto/analyzer/v1/analyzer.proto` by `make proto`."""

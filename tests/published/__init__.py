@@ -1,0 +1,1 @@
+"""Figures that others have published, each with its source in the test's id."""
