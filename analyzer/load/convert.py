@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from itertools import chain
+from collections.abc import Collection, Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from analyzer.load.order import in_order
 
 FLOAT_LIMIT = 64
 NESTING_LIMIT = 32
+_SMALL_BYTES = 64
 FIRST_IR_WITH_OPSETS = 3
 ONNX = "ai.onnx"
 _EXTERNAL = onnx.TensorProto.EXTERNAL
@@ -99,13 +100,13 @@ def _graph(proto: onnx.GraphProto, opsets: Mapping[str, int], depth: int) -> _Sc
         raise BadModel("DUPLICATE_TENSOR", f"the graph has two stored tensors named {twice!r}", tensor=twice)
     inputs = tuple(_declared(value) for value in proto.input if value.name not in initializers)
     outputs = tuple(_declared(value) for value in proto.output)
-    nodes = [_node(node, opsets, depth) for node in proto.node]
+    nodes = [_node(node, index, opsets, depth) for index, node in enumerate(proto.node)]
     return _scope(proto.name, inputs, outputs, initializers, nodes)
 
 
 def _function(proto: onnx.FunctionProto) -> Function:
     opsets = {entry.domain or ONNX: entry.version for entry in proto.opset_import}
-    nodes = [_node(node, opsets, 0) for node in proto.node]
+    nodes = [_node(node, index, opsets, 0) for index, node in enumerate(proto.node)]
     inputs, outputs = (
         tuple(Tensor(name) for name in proto.input),
         tuple(Tensor(name) for name in proto.output),
@@ -131,35 +132,37 @@ def _scope(
     initializers: dict[str, Tensor],
     nodes: list[Node],
 ) -> _Scope:
-    _check_text(chain.from_iterable((t.name, *(t.dims or ())) for t in (*inputs, *outputs)))
-    _check_text(initializers)
-    _check_text(
-        chain.from_iterable(
-            (n.name, n.op_type, n.domain, *n.inputs, *n.outputs, *n.attributes) for n in nodes
-        )
-    )
+    words: list[object] = [*initializers]
+    for tensor in (*inputs, *outputs):
+        words += (tensor.name, *(dim for dim in tensor.dims or () if dim and type(dim) is not int))
+    for node in nodes:
+        words += (node.name, node.op_type, node.domain, *node.inputs, *node.outputs, *node.attributes)
+    _check_text(words)
     nodes = _with_unique_names(nodes)
     ordered, free = in_order(inputs, initializers, nodes, outputs)
     return _Scope(Graph(name, inputs, outputs, initializers, ordered), free)
 
 
-def _check_text(words: Iterable[object]) -> None:
+def _check_text(words: Collection[object]) -> None:
     """protobuf hands over as bytes what is not UTF-8; no name is. Raises BadModel (NOT_UTF8)."""
-    words = tuple(words)
-    if bytes in set(map(type, words)):
-        wrong = next(word for word in words if isinstance(word, bytes))
-        raise BadModel("NOT_UTF8", f"the name {wrong!r} is not UTF-8 text: is the file damaged?", name=wrong)
+    try:
+        "".join(words)  # type: ignore[arg-type]  # that is the question
+    except TypeError:
+        wrong = next(word for word in words if not isinstance(word, str))
+        raise BadModel(
+            "NOT_UTF8", f"the name {wrong!r} is not UTF-8 text: is the file damaged?", name=wrong
+        ) from None
 
 
 def _with_unique_names(nodes: list[Node]) -> list[Node]:
-    """Nodes as they are where every one has a name of its own; unnamed ones take their op's, repeated ones a number."""
+    """Nodes as they are where every one has a name of its own; a repeated name takes the node's place in the file."""
     taken = {node.name for node in nodes}
-    if len(taken) == len(nodes) and "" not in taken:
+    if len(taken) == len(nodes):
         return nodes
     seen: set[str] = set()
     result = []
     for index, node in enumerate(nodes):
-        name = node.name or f"{node.op_type}_{index}"
+        name = node.name
         while name in seen or (name != node.name and name in taken):
             name = f"{name}#{index}"
         seen.add(name)
@@ -181,7 +184,7 @@ def _renamed(node: Node, name: str) -> Node:
     )
 
 
-def _node(proto: onnx.NodeProto, opsets: Mapping[str, int], depth: int) -> Node:
+def _node(proto: onnx.NodeProto, index: int, opsets: Mapping[str, int], depth: int) -> Node:
     domain = proto.domain or ONNX
     attributes: dict[str, Any] = {}
     captures: tuple[str, ...] = ()
@@ -201,9 +204,9 @@ def _node(proto: onnx.NodeProto, opsets: Mapping[str, int], depth: int) -> Node:
         attributes[attribute.name] = value
     inputs, outputs = tuple(proto.input), tuple(proto.output)
     version = opsets.get(domain, 1)
-    return Node(
-        proto.name, proto.op_type, domain, version, inputs, outputs, attributes, proto.overload, captures
-    )
+    op_type = proto.op_type
+    name = proto.name or f"{op_type}_{index}"
+    return Node(name, op_type, domain, version, inputs, outputs, attributes, proto.overload, captures)
 
 
 def _attribute(proto: AttributeProto, kind: int, opsets: Mapping[str, int], depth: int) -> Any:
@@ -236,13 +239,25 @@ _READERS: Mapping[int, Any] = {
     AttributeProto.INT: lambda p: p.i,
     AttributeProto.INTS: lambda p: tuple(p.ints),
     AttributeProto.STRING: lambda p: p.s.decode("utf-8", "replace"),
-    AttributeProto.TENSOR: lambda p: _size(p.t),
+    AttributeProto.TENSOR: lambda p: _constant(p.t),
     AttributeProto.FLOATS: lambda p: tuple(p.floats),
     AttributeProto.STRINGS: lambda p: tuple(text.decode("utf-8", "replace") for text in p.strings),
     AttributeProto.TENSORS: lambda p: tuple(_size(t) for t in p.tensors),
     AttributeProto.SPARSE_TENSOR: lambda p: _sparse_size(p.sparse_tensor),
     AttributeProto.TYPE_PROTO: lambda p: _declared_type("", p.tp),
 }
+
+
+def _constant(proto: onnx.TensorProto) -> Size:
+    """A tensor among a node's attributes. Exporters write the same few small ones over and over."""
+    if proto.ByteSize() <= _SMALL_BYTES and proto.data_location != _EXTERNAL:
+        return _small(proto.SerializeToString())
+    return _size(proto)
+
+
+@lru_cache(maxsize=4096)
+def _small(data: bytes) -> Size:
+    return _size(onnx.TensorProto.FromString(data))
 
 
 def _size(proto: onnx.TensorProto) -> Size:
@@ -266,7 +281,9 @@ def _size(proto: onnx.TensorProto) -> Size:
         for field in _DATA_FIELDS:
             proto.ClearField(field)
         return Size(shape, dtype)
-    return Size(shape, dtype, _value(proto, dtype.numpy, shape, count) if count else _nothing(shape, dtype.numpy))
+    return Size(
+        shape, dtype, _value(proto, dtype.numpy, shape, count) if count else _nothing(shape, dtype.numpy)
+    )
 
 
 def _nothing(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Value | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from analyzer.graph import Size
 from analyzer.ops.rule import Facts, refuse, rule
-from analyzer.spans import Affine, Route
+from analyzer.spans import PHASES, Affine, Read, Route
 
 
 @rule("DepthToSpace", until=10)
@@ -20,18 +20,16 @@ def depth_to_space_1(x: Size, *, blocksize: int) -> Facts:
 @rule("DepthToSpace", since=11)
 def depth_to_space(x: Size, *, blocksize: int, mode: str = "DCR") -> Facts:
     """[N, C, H, W] -> [N, C / block^2, H * block, W * block]."""
-    block, (batch, depth, height, width) = _block(blocksize, mode), _picture(x)
-    cells = block * block
+    batch, depth, height, width = _picture(x, blocksize, mode)
+    cells = blocksize**2
+    channels = depth // cells
     if depth % cells:
         raise refuse("BLOCK_SIZE", f"{depth} channels are no multiple of {cells}", attribute="blocksize")
-    channels = depth // cells
-    dcr = Affine(1, 1, (0,), ((cells - 1) * channels,), channels or 1)
-    crd = Affine(1, cells, (0,), (cells - 1,))
-    stretched = Affine(block, 1, (0,) * block, (0,) * block)
-    y = Size((batch, channels, height * block, width * block), x.dtype)
-    return Facts(
-        y, spans=(Route(0), Route(1, dcr if mode == "DCR" else crd), Route(2, stretched), Route(3, stretched))
-    )
+    spread = Affine(1, 1, (0,), ((cells - 1) * channels,), max(channels, 1))
+    together = Affine(1, cells, (0,), (cells - 1,))
+    y = Size((batch, channels, height * blocksize, width * blocksize), x.dtype)
+    lined = Route(1, spread if mode == "DCR" else together)
+    return Facts(y, spans=(Route(0), lined, _stretched(2, blocksize), _stretched(3, blocksize)))
 
 
 @rule("SpaceToDepth", until=27)
@@ -43,27 +41,35 @@ def space_to_depth_1(x: Size, *, blocksize: int) -> Facts:
 @rule("SpaceToDepth", since=28)
 def space_to_depth(x: Size, *, blocksize: int, mode: str = "DCR") -> Facts:
     """[N, C, H, W] -> [N, C * block^2, H / block, W / block]."""
-    block, (batch, channels, height, width) = _block(blocksize, mode), _picture(x)
-    if height % block or width % block:
-        raise refuse("BLOCK_SIZE", f"{height} x {width} is no multiple of {block}", attribute="blocksize")
-    cells, rows = block * block, tuple(range(channels))
-    dcr, crd = Affine(channels, 0, rows, rows), Affine(cells, 1, (0,) * cells, (0,) * cells)
-    folded = Affine(1, block, (0,), (block - 1,))
-    y = Size((batch, channels * cells, height // block, width // block), x.dtype)
-    return Facts(
-        y, spans=(Route(0), Route(1, dcr if mode == "DCR" else crd), Route(2, folded), Route(3, folded))
-    )
+    batch, channels, height, width = _picture(x, blocksize, mode)
+    if height % blocksize or width % blocksize:
+        raise refuse("BLOCK_SIZE", f"{height} x {width} is no multiple of {blocksize}", attribute="blocksize")
+    folded = Affine(1, blocksize, (0,), (blocksize - 1,))
+    cells = blocksize**2
+    y = Size((batch, channels * cells, height // blocksize, width // blocksize), x.dtype)
+    lined = _repeated(1, channels) if mode == "DCR" else _stretched(1, cells)
+    return Facts(y, spans=(Route(0), lined, Route(2, folded), Route(3, folded)))
 
 
-def _block(blocksize: int, mode: str) -> int:
+def _stretched(axis: int, times: int) -> Route | Read:
+    """Each row `times` in succession."""
+    if times > PHASES:
+        return Read("global", axis)
+    return Route(axis, Affine(times, 1, (0,) * times, (0,) * times))
+
+
+def _repeated(axis: int, extent: int) -> Route | Read:
+    """All `extent` rows, again and again."""
+    if not 0 < extent <= PHASES:
+        return Read("global", axis)
+    return Route(axis, Affine(extent, 0, tuple(range(extent)), tuple(range(extent))))
+
+
+def _picture(x: Size, blocksize: int, mode: str) -> tuple[int, int, int, int]:
     if blocksize < 1:
         raise refuse("BLOCK_SIZE", f"blocksize is {blocksize}", attribute="blocksize")
     if mode not in ("DCR", "CRD"):
         raise refuse("MODE", f"mode {mode!r} is neither DCR nor CRD", attribute="mode")
-    return blocksize
-
-
-def _picture(x: Size) -> tuple[int, int, int, int]:
     if len(x.shape) != 4:
         raise refuse("RANK", f"input {x.shape} must be [N, C, H, W]")
     batch, channels, height, width = x.shape

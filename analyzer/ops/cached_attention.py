@@ -90,7 +90,9 @@ def group_query_attention(
     rotated = query.shape[0] * width * (query.shape[1] * num_heads + new * kv_num_heads)
     if steps is not None:
         steps += rotated * (3 * bool(do_rotary) + 4 * (q_norm_weight is not None))
-    query_span, key_span, value_span, past_span, past_value_span, bias_span = _spans(form, packed, attention_bias)
+    query_span, key_span, value_span, past_span, past_value_span, bias_span = _spans(
+        form, packed, attention_bias
+    )
     tail = (WHOLE, WHOLE)
     return Facts(
         (y, *presents, form.scores(query.dtype)),

@@ -1,14 +1,11 @@
-"""Classic machine learning (ai.onnx.ml): linear models, support vectors, trees, and tables that turn features into numbers.
+"""Classic machine learning (ai.onnx.ml): linear models, support vectors, tables that turn features into numbers.
 
 elementwise, for each row: a linear model two per coefficient; support vectors two per number of theirs, for the kernel,
-and two per coefficient; a tree one compare per level of its longest path, and one add; normalising three per element
-(power, sum, divide), scaling two, imputing and thresholding one. A table looks up and computes nothing. Coefficients are
-attributes here, so they are not among the parameters.
+and two per coefficient; normalising three per element (power, sum, divide), scaling two, imputing and thresholding one.
+A table looks up and computes nothing. Coefficients are attributes here, so they are not among the parameters.
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterable
 
 from analyzer.graph import FLOAT32, INT64, STRING, DType, Size
 from analyzer.ops.rule import Facts, Setting, refuse, rule
@@ -153,11 +150,15 @@ def one_hot_encoder(
     x: Size, *, cats_int64s: Ints | None = None, cats_strings: Strings | None = None, zeros: int = 1
 ) -> Facts:
     """A new last axis, one at the place of the category."""
-    return Facts(Size((*x.shape, len(cats_int64s or cats_strings or ())), FLOAT32), spans=straight(len(x.shape)))
+    return Facts(
+        Size((*x.shape, len(cats_int64s or cats_strings or ())), FLOAT32), spans=straight(len(x.shape))
+    )
 
 
 @rule("ZipMap", domain=DOMAIN)
-def zip_map(x: Size, *, classlabels_int64s: Ints | None = None, classlabels_strings: Strings | None = None) -> Facts:
+def zip_map(
+    x: Size, *, classlabels_int64s: Ints | None = None, classlabels_strings: Strings | None = None
+) -> Facts:
     """A sequence of maps from labels to scores, which is no tensor."""
     return Facts(None)
 

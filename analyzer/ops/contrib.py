@@ -13,8 +13,8 @@ import numpy as np
 
 from analyzer.graph import DTYPE_NAMED, INT32, INT64, Size
 from analyzer.ops.rule import MICROSOFT, Facts, Setting, axis_of, refuse, rule
-from analyzer.ops.standard import result, standard
-from analyzer.spans import DATA, NOTHING, POINTWISE, WHOLE, Read, Route, Routes, straight, window
+from analyzer.ops.standard import span, standard
+from analyzer.spans import DATA, NOTHING, POINTWISE, WHOLE, Route, Routes, straight, window
 
 
 @rule("Trilu", domain=MICROSOFT)
@@ -79,7 +79,8 @@ def unique(x: Size) -> Facts:
 def bias_softmax(x: Size, bias: Size, *, axis: int = 1, is_inner_broadcast: int) -> Facts:
     """The softmax of x + bias over `axis` and all after it."""
     said = standard("Softmax", x, version=11, axis=axis)
-    return msgspec.structs.replace(said, elementwise=said.elementwise and said.elementwise + x.count)
+    steps = None if said.elementwise is None else said.elementwise + x.count
+    return msgspec.structs.replace(said, elementwise=steps, spans=(span(said, 0), POINTWISE))
 
 
 @rule("SampleOp", domain=MICROSOFT)
@@ -94,9 +95,8 @@ def inverse(x: Size) -> Facts:
     if x.rank < 2 or x.shape[-1] != x.shape[-2]:
         raise refuse("RANK", f"{x.shape} holds no square matrices")
     y = Size(x.shape, x.dtype)
-    return Facts(
-        y, elementwise=2 * x.shape[-1] * x.count, spans=(*straight(x.rank - 2), WHOLE, WHOLE), saved=(y,)
-    )
+    routes: Routes = (*straight(x.rank - 2), WHOLE, WHOLE)
+    return Facts(y, elementwise=2 * x.shape[-1] * x.count, spans=routes, saved=(y,))
 
 
 @rule("CDist", domain=MICROSOFT)

@@ -59,7 +59,9 @@ def einsum(*operands: Size, equation: str) -> Facts:
         factors.append(_Factor({label: extent for label, extent in axes.items() if label not in alone}))
     best = _cheapest(factors, frozenset(result))
     saved = (*operands, *(Size((count,), y.dtype) for count in best.between)) if len(operands) > 1 else ()
-    spans = tuple(tuple(Route(result.index(label)) if label in result else WHOLE for label in term) for term in terms)
+    spans = tuple(
+        tuple(Route(result.index(label)) if label in result else WHOLE for label in term) for term in terms
+    )
     return Facts(y, macs=best.macs, elementwise=steps, spans=spans, saved=saved)
 
 
@@ -98,7 +100,10 @@ def _extents(terms: list[Labels], operands: tuple[Size, ...]) -> dict[str, int]:
     for term, x in zip(terms, operands, strict=True):
         for label, dim in zip(term, x.shape, strict=True):
             if extents.get(label, 1) not in (1, dim) and dim != 1:
-                raise refuse("SHAPES_DO_NOT_BROADCAST", f"axis {label} is {extents[label]} in one place and {dim} in another")
+                raise refuse(
+                    "SHAPES_DO_NOT_BROADCAST",
+                    f"axis {label} is {extents[label]} in one place and {dim} in another",
+                )
             extents[label] = dim if extents.get(label, 1) == 1 else extents[label]
     return extents
 

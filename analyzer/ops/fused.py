@@ -10,7 +10,6 @@ from __future__ import annotations
 import msgspec
 
 from analyzer.graph import Size
-from analyzer.ops.layout import channels_last
 from analyzer.ops.rule import MICROSOFT, Facts, Setting, rule
 from analyzer.ops.sliding import Ints
 from analyzer.ops.standard import activated, span, standard
@@ -41,52 +40,6 @@ def fused_conv(
         pads=pads, strides=strides,
     )  # fmt: skip
     return activated(said, activation, z)
-
-
-@rule("NhwcFusedConv", domain=MICROSOFT)
-@rule("Conv", domain="com.ms.internal.nhwc")
-def nhwc_fused_conv(
-    x: Size,
-    w: Size,
-    b: Size | None = None,
-    z: Size | None = None,
-    *,
-    activation: str | None = None,
-    activation_params: Floats | None = None,
-    auto_pad: str = "NOTSET",
-    dilations: Ints | None = None,
-    group: int = 1,
-    kernel_shape: Ints | None = None,
-    pads: Ints | None = None,
-    strides: Ints | None = None,
-) -> Facts:
-    """As FusedConv, x, z and the result [N, *spatial, C]."""
-    return channels_last(
-        lambda inner: fused_conv(
-            inner, w, b, z, activation=activation, auto_pad=auto_pad, dilations=dilations, group=group,
-            kernel_shape=kernel_shape, pads=pads, strides=strides,
-        ), x,
-    )  # fmt: skip
-
-
-@rule("NhwcConv", domain=MICROSOFT)
-def nhwc_conv(
-    x: Size,
-    w: Size,
-    b: Size | None = None,
-    *,
-    auto_pad: str = "NOTSET",
-    dilations: Ints | None = None,
-    group: int = 1,
-    kernel_shape: Ints | None = None,
-    pads: Ints | None = None,
-    strides: Ints | None = None,
-) -> Facts:
-    """As Conv, x and the result [N, *spatial, C]."""
-    return nhwc_fused_conv(
-        x, w, b, auto_pad=auto_pad, dilations=dilations, group=group, kernel_shape=kernel_shape,
-        pads=pads, strides=strides,
-    )  # fmt: skip
 
 
 @rule("ConvTransposeWithDynamicPads", domain=MICROSOFT)

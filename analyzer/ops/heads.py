@@ -102,7 +102,8 @@ class Heads(msgspec.Struct, frozen=True):
         head = self._block(1) if self.merged else Route(1)
         whole = ((self.batch, Route(0)), (self.heads, head), (self.queries, Route(self._tokens)), (0, WHOLE))
         return tuple(
-            route if dim == extent else WHOLE for dim, (extent, route) in zip(shape, whole[-len(shape) :], strict=True)
+            route if dim == extent else WHOLE
+            for dim, (extent, route) in zip(shape, whole[-len(shape) :], strict=True)
         )
 
     @property
@@ -137,7 +138,9 @@ def split(x: Size, heads: int | None, attribute: str) -> tuple[int, int, int, in
     if len(x.shape) == 4:
         return x.shape[0], x.shape[1], x.shape[2], x.shape[3]
     if len(x.shape) != 3:
-        raise refuse("RANK", f"{x.shape} is neither [batch, tokens, channels] nor [batch, heads, tokens, width]")
+        raise refuse(
+            "RANK", f"{x.shape} is neither [batch, tokens, channels] nor [batch, heads, tokens, width]"
+        )
     return x.shape[0], heads or 0, x.shape[1], each(x.shape[2], heads, attribute)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from analyzer.graph import Size
 from analyzer.ops.rule import Facts, Setting, axis_of, refuse, rule
-from analyzer.spans import NOTHING, WHOLE, Read, Route, crop, straight
+from analyzer.spans import NOTHING, WHOLE, Read, Route, Routes, crop, straight
 
 Ints = tuple[int, ...]
 
@@ -40,8 +40,8 @@ def _sampled(x: Size, grid: Size, mode: str, taps: dict[str, int]) -> Facts:
             "GRID", f"grid {grid.shape} does not fit {x.shape}: [{x.shape[0]}, ..., {rank}] is needed"
         )
     y = Size((*x.shape[:2], *grid.shape[1:-1]), x.dtype)
-    picture = (Route(0), Route(1), *(Read("data_dependent", axis) for axis in range(2, rank + 2)))
-    points = (Route(0), *(Route(axis + 1) for axis in range(1, rank + 1)), WHOLE)
+    picture: Routes = (Route(0), Route(1), *(Read("data_dependent", axis) for axis in range(2, rank + 2)))
+    points: Routes = (Route(0), *(Route(axis + 1) for axis in range(1, rank + 1)), WHOLE)
     steps = 2 * y.count * taps[mode] ** rank + 2 * grid.count
     return Facts(y, elementwise=steps, spans=(picture, points), saved=(x, grid))
 

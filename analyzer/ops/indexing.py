@@ -231,8 +231,13 @@ def _scattered(
     return Facts(y, elementwise=steps, spans=spans, saved=saved, inplace=(x,))
 
 
-@rule("ScatterElements", since=11)
 @rule("Scatter", since=9)
+def scatter(x: Size, indices: Setting, updates: Size, *, axis: int = 0) -> Facts:
+    """The older name of ScatterElements."""
+    return scatter_elements(x, indices, updates, axis=axis)
+
+
+@rule("ScatterElements", since=11)
 def scatter_elements(
     x: Size, indices: Setting, updates: Size, *, axis: int = 0, reduction: str = "none"
 ) -> Facts:

@@ -14,7 +14,12 @@ REDUCTIONS = ("none", "mean", "sum")
 
 @rule("NegativeLogLikelihoodLoss", since=12)
 def negative_log_likelihood(
-    x: Size, target: Size, weight: Buffer | None = None, *, ignore_index: int | None = None, reduction: str = "mean"
+    x: Size,
+    target: Size,
+    weight: Buffer | None = None,
+    *,
+    ignore_index: int | None = None,
+    reduction: str = "mean",
 ) -> Facts:
     """Log-probabilities [N, C, ...] at the targets [N, ...]."""
     loss, spans = _loss(x, target, weight, reduction)
@@ -23,7 +28,12 @@ def negative_log_likelihood(
 
 @rule("SoftmaxCrossEntropyLoss", since=12)
 def softmax_cross_entropy(
-    scores: Size, labels: Size, weights: Buffer | None = None, *, ignore_index: int | None = None, reduction: str = "mean"
+    scores: Size,
+    labels: Size,
+    weights: Buffer | None = None,
+    *,
+    ignore_index: int | None = None,
+    reduction: str = "mean",
 ) -> Facts:
     """A log softmax over the classes of scores [N, C, ...], and its loss at the labels [N, ...]."""
     loss, spans = _loss(scores, labels, weights, reduction)
@@ -34,7 +44,9 @@ def softmax_cross_entropy(
 
 def _loss(x: Size, target: Size, weight: Size | None, reduction: str) -> tuple[Size, tuple[Routes, ...]]:
     if reduction not in REDUCTIONS:
-        raise refuse("REDUCTION", f"reduction {reduction!r} is none of {', '.join(REDUCTIONS)}", attribute="reduction")
+        raise refuse(
+            "REDUCTION", f"reduction {reduction!r} is none of {', '.join(REDUCTIONS)}", attribute="reduction"
+        )
     if len(x.shape) < 2 or target.shape != (x.shape[0], *x.shape[2:]):
         raise refuse("TARGET_SHAPE", f"scores {x.shape} and targets {target.shape} do not fit")
     if weight is not None and weight.shape != (x.shape[1],):

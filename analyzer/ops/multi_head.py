@@ -63,7 +63,9 @@ def _side(query: Size, key: Size | None, value: Size | None, heads: int) -> _Sid
     if new != length:
         raise refuse("LENGTH_MISMATCH", f"keys {key.shape} and values {value.shape} differ in length")
     if each(query.shape[2], heads, "num_heads") != width:
-        raise refuse("DEPTH_MISMATCH", f"heads of queries {query.shape} and of keys {key.shape} differ in width")
+        raise refuse(
+            "DEPTH_MISMATCH", f"heads of queries {query.shape} and of keys {key.shape} differ in width"
+        )
     return _Side(new, width, value_width, (key, value))
 
 

@@ -8,10 +8,81 @@ from analyzer.graph import Size
 from analyzer.ops.layout import channels_last
 from analyzer.ops.rule import MICROSOFT, Facts, rule
 from analyzer.ops.sliding import Ints
-from analyzer.ops.standard import standard
+from analyzer.ops.standard import activated, standard
 
+Floats = tuple[float, ...]
 INTERNAL = "com.ms.internal.nhwc"
 """A domain of the runtime's own: standard ops of the same opset version, x and the result turned."""
+
+
+@rule("NhwcFusedConv", domain=MICROSOFT)
+def nhwc_fused_conv(
+    x: Size,
+    w: Size,
+    b: Size | None = None,
+    z: Size | None = None,
+    *,
+    activation: str | None = None,
+    activation_params: Floats | None = None,
+    auto_pad: str = "NOTSET",
+    dilations: Ints | None = None,
+    group: int = 1,
+    kernel_shape: Ints | None = None,
+    pads: Ints | None = None,
+    strides: Ints | None = None,
+) -> Facts:
+    """activation(x * w + b + z), z and the result laid out as x; the weight is [M, C/group, *kernel] all the same."""
+
+    def first(x: Size) -> Facts:
+        said = standard(
+            "Conv", x, w, b, auto_pad=auto_pad, dilations=dilations, group=group, kernel_shape=kernel_shape,
+            pads=pads, strides=strides,
+        )  # fmt: skip
+        return activated(said, activation, z)
+
+    return channels_last(first, x)
+
+
+@rule("Conv", domain=INTERNAL)
+def conv(
+    x: Size,
+    w: Size,
+    b: Size | None = None,
+    *,
+    activation: str | None = None,
+    activation_params: Floats | None = None,
+    auto_pad: str = "NOTSET",
+    dilations: Ints | None = None,
+    group: int = 1,
+    kernel_shape: Ints | None = None,
+    pads: Ints | None = None,
+    strides: Ints | None = None,
+) -> Facts:
+    """activation(x * w + b)."""
+    return nhwc_fused_conv(
+        x, w, b, activation=activation, auto_pad=auto_pad, dilations=dilations, group=group, kernel_shape=kernel_shape,
+        pads=pads, strides=strides,
+    )  # fmt: skip
+
+
+@rule("NhwcConv", domain=MICROSOFT)
+def nhwc_conv(
+    x: Size,
+    w: Size,
+    b: Size | None = None,
+    *,
+    auto_pad: str = "NOTSET",
+    dilations: Ints | None = None,
+    group: int = 1,
+    kernel_shape: Ints | None = None,
+    pads: Ints | None = None,
+    strides: Ints | None = None,
+) -> Facts:
+    """x * w + b."""
+    return nhwc_fused_conv(
+        x, w, b, auto_pad=auto_pad, dilations=dilations, group=group, kernel_shape=kernel_shape, pads=pads,
+        strides=strides,
+    )  # fmt: skip
 
 
 @rule("NhwcMaxPool", domain=MICROSOFT)
@@ -37,7 +108,7 @@ def max_pool(
     x: Size,
     *,
     activation: str | None = None,
-    activation_params: tuple[float, ...] | None = None,
+    activation_params: Floats | None = None,
     auto_pad: str = "NOTSET",
     ceil_mode: int = 0,
     dilations: Ints | None = None,
@@ -60,7 +131,7 @@ def average_pool(
     x: Size,
     *,
     activation: str | None = None,
-    activation_params: tuple[float, ...] | None = None,
+    activation_params: Floats | None = None,
     auto_pad: str = "NOTSET",
     ceil_mode: int = 0,
     count_include_pad: int = 0,

@@ -10,7 +10,7 @@ import math
 from analyzer.graph import INT64, Size
 from analyzer.ops.rule import Facts, refuse, rule
 from analyzer.ops.sliding import Axis, Ints, routes, slide
-from analyzer.spans import WHOLE, Route, Span
+from analyzer.spans import WHOLE, Route, Routes
 
 
 @rule("MaxPool")
@@ -28,9 +28,8 @@ def max_pool(
     """[N, C, *spatial] -> the largest under each window, and where it lay."""
     axes = slide(x.shape[2:], kernel_shape, strides, pads, dilations, auto_pad, ceil_mode, pooling=True)
     y, indices = _pooled(x, axes), Size(_pooled(x, axes).shape, INT64)
-    return Facts(
-        (y, indices), elementwise=y.count * math.prod(kernel_shape), spans=_span(axes), saved=(x, indices)
-    )
+    steps = y.count * math.prod(kernel_shape)
+    return Facts((y, indices), elementwise=steps, spans=_span(axes), saved=(x, indices))
 
 
 @rule("AveragePool")
@@ -90,15 +89,15 @@ def global_lp_pool(x: Size, *, p: int = 2) -> Facts:
 def _global(x: Size, *saved: Size) -> Facts:
     if len(x.shape) < 3:
         raise refuse("RANK", f"input {x.shape} has no spatial axes")
-    y = Size(x.shape[:2] + (1,) * (len(x.shape) - 2), x.dtype)
-    return Facts(
-        y, elementwise=x.count, spans=(Route(0), Route(1), *(WHOLE,) * (len(x.shape) - 2)), saved=saved
-    )
+    spatial = len(x.shape) - 2
+    y = Size(x.shape[:2] + (1,) * spatial, x.dtype)
+    span: Routes = (Route(0), Route(1), *(WHOLE,) * spatial)
+    return Facts(y, elementwise=x.count, spans=span, saved=saved)
 
 
 def _pooled(x: Size, axes: tuple[Axis, ...]) -> Size:
     return Size((*x.shape[:2], *(axis.out for axis in axes)), x.dtype)
 
 
-def _span(axes: tuple[Axis, ...]) -> Span:
+def _span(axes: tuple[Axis, ...]) -> Routes:
     return (Route(0), Route(1), *routes(axes))

@@ -15,16 +15,22 @@ from analyzer.spans import DATA, POINTWISE, WHOLE, Affine, Read, Route, Span
 Ints = tuple[int, ...]
 
 
-def _rotated(x: Size, cos: Size, sin: Size, positions: Size | None, heads: int, rotary: int) -> tuple[Size, int, Span, Span]:
+def _rotated(
+    x: Size, cos: Size, sin: Size, positions: Size | None, heads: int, rotary: int
+) -> tuple[Size, int, Span, Span]:
     """The result, its steps, and what it reads of the input and of the cosines (and sines).
 
     x is [batch, heads, tokens, width] or [batch, tokens, heads x width]; where the number of heads is not told, the
     cosines are half as wide as a head. They are looked up by position, or else lie there token by token.
     """
     if len(x.shape) not in (3, 4):
-        raise refuse("RANK", f"{x.shape} is neither [batch, tokens, channels] nor [batch, heads, tokens, width]")
+        raise refuse(
+            "RANK", f"{x.shape} is neither [batch, tokens, channels] nor [batch, heads, tokens, width]"
+        )
     channels, tokens = x.shape[-1], len(x.shape) - 2
-    width = channels if len(x.shape) == 4 else each(channels, heads, "num_heads") if heads else 2 * cos.shape[-1]
+    width = (
+        channels if len(x.shape) == 4 else each(channels, heads, "num_heads") if heads else 2 * cos.shape[-1]
+    )
     if width < 1 or channels % width or (rotary or width) != 2 * cos.shape[-1]:
         raise refuse(
             "ROTARY_WIDTH",
@@ -112,12 +118,19 @@ def gemma_rotary_embedding(emb: Size, q: Size, q_rot: Size, k: Size, k_rot: Size
     angles = (Route(0), Route(2), Route(3))
     kept = (Size(emb.shape, q.dtype), Size(emb.shape, q.dtype))
     outputs = (Size(q.shape, q.dtype), Size(k.shape, k.dtype))
-    return Facts(outputs, elementwise=steps, spans=(angles, POINTWISE, POINTWISE, POINTWISE, POINTWISE), saved=kept)
+    return Facts(
+        outputs, elementwise=steps, spans=(angles, POINTWISE, POINTWISE, POINTWISE, POINTWISE), saved=kept
+    )
 
 
 @rule("RelativePositionBias", domain=MICROSOFT)
 def relative_position_bias(
-    bias_table: Size, query_length: Setting, key_length: Setting, *, is_bidirectional: int = 0, max_distance: int
+    bias_table: Size,
+    query_length: Setting,
+    key_length: Setting,
+    *,
+    is_bidirectional: int = 0,
+    max_distance: int,
 ) -> Facts:
     """bias_table [buckets, heads] -> [1, heads, queries, keys], looked up by distance."""
     if query_length.value is None or key_length.value is None:

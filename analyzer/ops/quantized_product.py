@@ -216,5 +216,7 @@ def dynamic_quantize_lstm(
         clip=clip, direction=direction, hidden_size=hidden_size, input_forget=input_forget,
     )  # fmt: skip
     states = x.shape[0] * x.shape[1] * r.shape[0] * r.shape[1]
-    steps = said.elementwise and said.elementwise + QUANTISE_DYNAMICALLY * (x.count + states)
-    return Facts(said.outputs, macs=said.macs, elementwise=steps, spans=said.spans)
+    quantised, rescaled = x.count + states, 2 * 4 * states
+    plain = said.elementwise
+    steps = None if plain is None else plain + QUANTISE_DYNAMICALLY * quantised + RESCALE * rescaled
+    return Facts(said.outputs, macs=said.macs, elementwise=steps, spans=((WHOLE,) * 3, BESIDE))

@@ -14,8 +14,8 @@ import math
 
 from analyzer.graph import INT32, Size
 from analyzer.ops.rule import Facts, Setting, refuse, rule
-from analyzer.ops.sliding import Ints, grouped, slide
-from analyzer.spans import DATA, NOTHING, WHOLE, Affine, Read, Route, Routes, spread
+from analyzer.ops.sliding import Axis, Ints, grouped, slide
+from analyzer.spans import DATA, NOTHING, PHASES, WHOLE, Affine, Read, Route, Routes, spread
 
 
 @rule("RoiAlign", since=10, until=15)
@@ -102,20 +102,20 @@ def max_unpool(
             "ATTRIBUTE_LENGTH",
             f"kernel {kernel_shape}, strides {strides} and pads {pads} do not fit {x.shape}",
         )
-    least = tuple(
-        (x.shape[2 + i] - 1) * strides[i] + kernel_shape[i] - pads[i] - pads[rank + i] for i in range(rank)
-    )
-    shape, exact = (*x.shape[:2], *least), True
-    if output_shape is not None:
-        if output_shape.value is None:
-            return Facts(None)
-        wanted, exact = output_shape.ints(), output_shape.value_exact
-        fits = len(wanted) == len(shape) and wanted[:2] == shape[:2]
-        if not fits or any(out < low for out, low in zip(wanted, shape, strict=True)):
-            raise refuse("UNPOOL", f"output_shape {wanted} is smaller than {shape}")
-        shape = wanted
-    placed = (Route(0), Route(1), *(Read("data_dependent", axis) for axis in range(2, rank + 2)))
-    return Facts(Size(shape, x.dtype, exact=exact), spans=(placed, placed, NOTHING), saved=(indices,))
+    spread_out = ((x.shape[2 + i] - 1) * strides[i] + kernel_shape[i] for i in range(rank))
+    least = (*x.shape[:2], *(dim - pads[i] - pads[rank + i] for i, dim in enumerate(spread_out)))
+    if min(least) < 0:
+        raise refuse("PADS", f"pads {pads} leave {least}", attribute="pads")
+    placed: Routes = (Route(0), Route(1), *(Read("data_dependent", axis) for axis in range(2, rank + 2)))
+    spans = (placed, placed, NOTHING)
+    if output_shape is None:
+        return Facts(Size(least, x.dtype), spans=spans, saved=(indices,))
+    if output_shape.value is None:
+        return Facts(None)
+    wanted = output_shape.ints()
+    if len(wanted) != rank + 2 or any(out < dim for out, dim in zip(wanted, least, strict=True)):
+        raise refuse("UNPOOL", f"output_shape {wanted} is smaller than {least}")
+    return Facts(Size(wanted, x.dtype, exact=output_shape.value_exact), spans=spans, saved=(indices,))
 
 
 @rule("Col2Im", since=18)
@@ -138,23 +138,24 @@ def col2im(
         raise refuse(
             "COLUMNS", f"{columns.shape} is not [N, C x {taps}, {blocks}], which the shapes call for"
         )
-    y = Size(
-        (columns.shape[0], columns.shape[1] // taps, *image), columns.dtype, exact=image_shape.value_exact
+    shape = (columns.shape[0], columns.shape[1] // taps, *image)
+    rows = Route(1, Affine(1, taps, (0,), (taps - 1,)))
+    return Facts(
+        Size(shape, columns.dtype, exact=image_shape.value_exact),
+        elementwise=columns.count,
+        spans=((Route(0), rows, _folded(axes, blocks)), NOTHING, NOTHING),
     )
-    first = spread(axes[0].kernel, axes[0].stride, axes[0].dilation, axes[0].pad)
-    spans = (
-        Route(0),
-        Route(1, Affine(1, taps, (0,), (taps - 1,))),
-        Route(2, _scaled(first, blocks // axes[0].out)),
-    )
-    return Facts(y, elementwise=columns.count, spans=(spans, NOTHING, NOTHING))
 
 
-def _scaled(taps: Affine, each: int) -> Affine:
-    """`taps` over an axis of which every row has become `each` rows."""
+def _folded(axes: tuple[Axis, ...], blocks: int) -> Route | Read:
+    """Blocks in order, last axis fastest: a row of the picture's first axis reads the blocks that touch it."""
+    axis = axes[0]
+    if axis.stride > PHASES:
+        return Read("global", 2)
+    taps, each = spread(axis.kernel, axis.stride, axis.dilation, axis.pad), blocks // axis.out
     lows = tuple(low if low is None else low * each for low in taps.lows)
     highs = tuple(high if high is None else high * each + each - 1 for high in taps.highs)
-    return Affine(taps.period, taps.advance * each, lows, highs, taps.step if each == 1 else 1)
+    return Route(2, Affine(taps.period, each, lows, highs, taps.step if each == 1 else 1))
 
 
 @rule("DeformConv", since=19)
@@ -204,13 +205,18 @@ def deform_conv(
     depth, positions = math.prod(w.shape[1:]), math.prod(spatial)
     samples = x.shape[0] * x.shape[1] * math.prod(kernel) * positions
     places = range(2, rank + 2)
-    moved = (Route(0), grouped(group, inputs, outputs), *(Read("data_dependent", axis) for axis in places))
-    beside = (Route(0), WHOLE, *(Route(axis) for axis in places))
+    moved: Routes = (
+        Route(0),
+        grouped(group, inputs, outputs),
+        *(Read("data_dependent", axis) for axis in places),
+    )
+    weight: Routes = (Route(1), *(WHOLE,) * (rank + 1))
+    beside: Routes = (Route(0), WHOLE, *(Route(axis) for axis in places))
     return Facts(
         y,
         macs=y.count * depth,
         elementwise=(2 * 2**rank + (mask is not None)) * samples,
-        spans=(moved, (Route(1), *(WHOLE,) * (rank + 1)), beside, (Route(1),), beside),
+        spans=(moved, weight, beside, (Route(1),), beside),
         saved=tuple(operand for operand in (x, w, offset, mask) if operand is not None),
         lowering=positions * depth,
     )

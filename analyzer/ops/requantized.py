@@ -16,15 +16,14 @@ from analyzer.ops.standard import result, span, standard
 from analyzer.spans import POINTWISE, Span
 
 DEQUANTISE, QUANTISE = 2, 4
-SCALES = (POINTWISE, POINTWISE)
-"""What is read of a scale and a zero point."""
 
 
 def _of_codes(said: Facts, dtype: DType, operands: tuple[Size, ...], spans: tuple[Span, ...]) -> Facts:
     """What is said of an op on numbers, of the same op on codes, `operands` to be dequantised."""
     y = Size(result(said).shape, dtype)
     read = sum(operand.count for operand in operands)
-    steps = said.elementwise and said.elementwise + DEQUANTISE * read + QUANTISE * y.count
+    plain = said.elementwise
+    steps = None if plain is None else plain + DEQUANTISE * read + QUANTISE * y.count
     return Facts(y, elementwise=steps, spans=spans)
 
 
@@ -33,23 +32,31 @@ def _one(said: Facts, x: Size) -> Facts:
     return _of_codes(said, x.dtype, (x,), (span(said, 0), POINTWISE))
 
 
-def _two(op_type: str, a: Size, b: Size) -> Facts:
+def _two(op_type: str, a: Size, b: Size | None) -> Facts:
     """The same, of two operands that broadcast."""
+    b = _needed(b)
     return _of_codes(standard(op_type, a, b), a.dtype, (a, b), (POINTWISE,))
+
+
+def _needed(b: Size | None) -> Size:
+    """An operand that stands behind one which may be left out, but may not itself."""
+    if b is None:
+        raise refuse("MISSING_OPERAND", "the second operand is missing")
+    return b
 
 
 @rule("QLinearAdd", domain=MICROSOFT)
 def qlinear_add(
     a: Size,
     a_scale: Buffer,
-    a_zero: Buffer,
-    b: Size,
-    b_scale: Buffer,
-    b_zero: Buffer,
-    c_scale: Buffer,
+    a_zero: Buffer | None = None,
+    b: Size | None = None,
+    b_scale: Buffer | None = None,
+    b_zero: Buffer | None = None,
+    c_scale: Buffer | None = None,
     c_zero: Buffer | None = None,
 ) -> Facts:
-    """a + b. onnxruntime needs the operands' zero points, though its schema does not."""
+    """a + b."""
     return _two("Add", a, b)
 
 
@@ -57,11 +64,11 @@ def qlinear_add(
 def qlinear_mul(
     a: Size,
     a_scale: Buffer,
-    a_zero: Buffer,
-    b: Size,
-    b_scale: Buffer,
-    b_zero: Buffer,
-    c_scale: Buffer,
+    a_zero: Buffer | None = None,
+    b: Size | None = None,
+    b_scale: Buffer | None = None,
+    b_zero: Buffer | None = None,
+    c_scale: Buffer | None = None,
     c_zero: Buffer | None = None,
 ) -> Facts:
     """a b."""
@@ -73,8 +80,7 @@ def mul_integer(
     a: Size, a_zero: Buffer | None = None, b: Size | None = None, b_zero: Buffer | None = None
 ) -> Facts:
     """The product of the shifted codes, 32 bits wide: two shifts and a multiplication."""
-    if b is None:
-        raise refuse("MISSING_OPERAND", "the second operand is missing")
+    b = _needed(b)
     y = Size(broadcast(a.shape, b.shape), INT32)
     return Facts(y, elementwise=a.count + b.count + y.count, spans=POINTWISE)
 
@@ -201,6 +207,10 @@ def qlinear_concat(y_scale: Buffer, y_zero: Buffer, *parts: Size, axis: int) -> 
     """Parts end to end; each is followed by its scale and its zero point."""
     codes = parts[::3]
     said = standard("Concat", *codes, axis=axis)
-    spans = (POINTWISE, POINTWISE, *(s for place in range(len(codes)) for s in (span(said, place), *SCALES)))
+    spans = (
+        POINTWISE,
+        POINTWISE,
+        *(s for place in range(len(codes)) for s in (span(said, place), POINTWISE, POINTWISE)),
+    )
     y = Size(result(said).shape, y_zero.dtype)
     return Facts(y, elementwise=(DEQUANTISE + QUANTISE) * y.count, spans=spans)

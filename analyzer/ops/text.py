@@ -1,4 +1,7 @@
-"""Strings: cleaned, joined, cut, matched, counted. elementwise: 0, for no number is computed; one per count of an n-gram."""
+"""Strings: cleaned, joined, cut, matched, counted.
+
+elementwise: 0, for no number is computed; counting n-grams one per count.
+"""
 
 from __future__ import annotations
 
@@ -51,10 +54,11 @@ def string_normalizer(
 def string_split(x: Size, *, delimiter: str | None = None, maxsplit: int | None = None) -> Facts:
     """Each string's parts along a new last axis, as long as the most parts there are, and how many each string has."""
     routes = straight(len(x.shape))
-    if x.value is None:
+    if x.value is None and x.count:
         return Facts((None, Size(x.shape, INT64)), spans=routes)
+    words = [] if x.value is None else x.value.reshape(-1).tolist()
     limit = -1 if maxsplit is None else maxsplit
-    parts = [word.split(delimiter or None, limit) if word else [] for word in x.value.reshape(-1).tolist()]
+    parts = [word.split(delimiter or None, limit) if word else [] for word in words]
     longest = max(map(len, parts), default=0)
     cells = [part + [""] * (longest - len(part)) for part in parts]
     y = Size((*x.shape, longest), STRING)

@@ -1,4 +1,4 @@
-"""Steps of an optimiser, and a gradient. elementwise: a step for each multiplication, addition, root or division per parameter.
+"""Steps of an optimiser, and a gradient. elementwise: each multiplication, addition, root or division per parameter.
 
 What a gradient costs depends on the graph between its tensors, which is not told here: its work is not known.
 """
@@ -6,7 +6,7 @@ What a gradient costs depends on the graph between its tensors, which is not tol
 from __future__ import annotations
 
 from analyzer.graph import Size
-from analyzer.ops.rule import Buffer, Facts, Setting, refuse, rule
+from analyzer.ops.rule import Facts, Setting, refuse, rule
 from analyzer.spans import POINTWISE
 
 DOMAIN = "ai.onnx.preview.training"
@@ -16,39 +16,50 @@ DOMAIN = "ai.onnx.preview.training"
 def adagrad(
     rate: Setting,
     count: Setting,
-    *tensors: Size,
+    first: Size,
+    *rest: Size,
     decay_factor: float = 0.0,
     epsilon: float = 1e-6,
     norm_coefficient: float = 0.0,
 ) -> Facts:
-    """Parameters, gradients and sums of squares -> parameters and sums of squares. 8 steps."""
-    return _step(tensors, ("parameter", "gradient", "square"), ("parameter", "square"), 8)
+    """Parameters, gradients and sums of squares -> parameters and sums of squares. 9 steps."""
+    return _step((first, *rest), ("parameter", "gradient", "square"), ("parameter", "square"), 9)
 
 
 @rule("Adam", domain=DOMAIN)
 def adam(
     rate: Setting,
     count: Setting,
-    *tensors: Size,
+    first: Size,
+    *rest: Size,
     alpha: float = 0.9,
     beta: float = 0.999,
     epsilon: float = 1e-6,
     norm_coefficient: float = 0.0,
     norm_coefficient_post: float = 0.0,
 ) -> Facts:
-    """Parameters, gradients, means and mean squares -> all but the gradients. 14 steps."""
-    return _step(tensors, ("parameter", "gradient", "mean", "square"), ("parameter", "mean", "square"), 14)
+    """Parameters, gradients, means and mean squares -> all but the gradients. 15 steps."""
+    return _step(
+        (first, *rest), ("parameter", "gradient", "mean", "square"), ("parameter", "mean", "square"), 15
+    )
 
 
 @rule("Momentum", domain=DOMAIN)
 def momentum(
-    rate: Setting, count: Setting, *tensors: Size, alpha: float, beta: float, mode: str, norm_coefficient: float
+    rate: Setting,
+    count: Setting,
+    first: Size,
+    *rest: Size,
+    alpha: float,
+    beta: float,
+    mode: str,
+    norm_coefficient: float,
 ) -> Facts:
     """Parameters, gradients and velocities -> parameters and velocities. 7 steps, with Nesterov's look ahead 9."""
     if mode not in ("standard", "nesterov"):
         raise refuse("MODE", f"mode {mode!r} is neither standard nor nesterov", attribute="mode")
     steps = 7 if mode == "standard" else 9
-    return _step(tensors, ("parameter", "gradient", "velocity"), ("parameter", "velocity"), steps)
+    return _step((first, *rest), ("parameter", "gradient", "velocity"), ("parameter", "velocity"), steps)
 
 
 def _step(tensors: tuple[Size, ...], kinds: tuple[str, ...], kept: tuple[str, ...], steps: int) -> Facts:
@@ -63,6 +74,10 @@ def _step(tensors: tuple[Size, ...], kinds: tuple[str, ...], kept: tuple[str, ..
 
 
 @rule("Gradient", domain=DOMAIN)
-def gradient(*given: Size, xs: tuple[str, ...], y: str, zs: tuple[str, ...] | None = None) -> Facts:
+def gradient(
+    first: Size, *rest: Size, xs: tuple[str, ...], y: str, zs: tuple[str, ...] | None = None
+) -> Facts:
     """The gradient of y by each of `xs`, of its size; the first operands are the values of `xs`."""
-    return Facts(tuple(Size(x.shape, x.dtype) for x in given[: len(xs)]), macs=None, elementwise=None)
+    return Facts(
+        tuple(Size(x.shape, x.dtype) for x in (first, *rest)[: len(xs)]), macs=None, elementwise=None
+    )

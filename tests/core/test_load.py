@@ -335,14 +335,8 @@ def test_weights_come_in_as_sizes_and_small_constants_with_their_values() -> Non
 DTYPES = [name for name in TensorProto.DataType.keys() if name != "UNDEFINED"]  # noqa: SIM118  # no dict
 
 
-unread = pytest.mark.xfail(raises=BadModel, reason="graph.DTYPES lacks the element types of onnx 1.23")
-UNREAD = {"FLOAT6E2M3", "FLOAT6E3M2"}
-
-
 @pytest.mark.parametrize("raw", [True, False], ids=["raw", "typed"])
-@pytest.mark.parametrize(
-    "dtype", [pytest.param(name, marks=unread if name in UNREAD else ()) for name in DTYPES]
-)
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_a_small_constant_of_any_element_type_keeps_its_value(dtype: str, raw: bool) -> None:
     """As onnx's own reader has it; packed types of less than a byte too."""
     code = TensorProto.DataType.Value(dtype)
@@ -380,7 +374,7 @@ def test_a_tensor_whose_bytes_do_not_fill_its_shape_is_refused() -> None:
     error = refused(with_tensor(typed))
     assert (error.reason, error.facts) == ("TENSOR_DATA_LENGTH", {"tensor": "w"})
     assert "needs 6 numbers but holds 5" in error.message
-    for dtype in set(DTYPES) - UNREAD:
+    for dtype in DTYPES:
         gone = TensorProto(name="w", data_type=TensorProto.DataType.Value(dtype), dims=[2, 3])
         size = load(with_tensor(gone)).graph.initializers["w"].size
         assert size is not None

@@ -1,7 +1,7 @@
 """A rule's signature is its op's definition: each is held against the schemas of all opsets that it answers for.
 
-onnx.defs has the ops of ONNX's own domains in all their versions, onnxruntime those of its domains. Where one rule answers
-for several versions it takes what any of them takes, and requires what all of them require.
+onnx.defs has the ops of ONNX's own domains in all their versions, onnxruntime those of its domains. Where one rule
+answers for several versions it takes what any of them takes, and requires what all of them require.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def runtime() -> dict[tuple[str, str], Schema]:
 
 
 def answered(domain: str, op_type: str) -> Iterator[tuple[Schema, Rule | None, list[Schema]]]:
-    """Each schema in force from opset 7 on, the rule that answers there, and all schemas which that rule answers for."""
+    """Each schema in force from opset 7 on, the rule that answers there, and all schemas that the rule answers for."""
     history = {
         since: schema for since, schema in standard()[domain, op_type].items() if not schema.deprecated
     }

@@ -191,7 +191,7 @@ def test_cancelling_an_analysis_frees_its_worker(tmp_path: Path) -> None:
         answers.cancel()
         until(lambda: served.uploads() == [])
         with Client(served.address) as client:
-            assert client.analyze(b"hello").model.file_bytes == 5
+            assert client.analyze(b"hello", timeout_seconds=PATIENCE / 2).model.file_bytes == 5
 
 
 def test_the_deadline_ends_an_analysis_and_the_next_is_served(tmp_path: Path) -> None:
@@ -246,7 +246,7 @@ def test_one_caller_too_many_is_sent_away_at_once(tmp_path: Path) -> None:
             assert client.health()
             first.cancel()
             until(lambda: served.uploads() == [])
-            assert client.analyze(b"hello").model.file_bytes == 5
+            assert client.analyze(b"hello", timeout_seconds=PATIENCE / 2).model.file_bytes == 5
 
 
 # ---- health, reflection, beginning and end
