@@ -8,8 +8,21 @@ from __future__ import annotations
 
 from analyzer.analysis import analyze
 from analyzer.errors import AnalyzerError, BadInput, BadModel, BadOption
+from analyzer.graph import Size
+from analyzer.ops.rule import Facts, rule
 from analyzer.options import Options
 from analyzer.report import Report
 
-__all__ = ["AnalyzerError", "BadInput", "BadModel", "BadOption", "Options", "Report", "analyze"]
+__all__ = [
+    "AnalyzerError",
+    "BadInput",
+    "BadModel",
+    "BadOption",
+    "Facts",
+    "Options",
+    "Report",
+    "Size",
+    "analyze",
+    "rule",
+]
 __version__ = "0.1.0"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 
-import analyzer.ops  # noqa: F401  # reading the package registers every rule
 from analyzer.assemble import assemble
 from analyzer.describe import describe
 from analyzer.load import load
+from analyzer.ops import extend
 from analyzer.options import Options
 from analyzer.passes import cost, depth, memory, parameters, receptive_field, training
 from analyzer.report import Report
@@ -21,6 +21,7 @@ def analyze(
     `model` is a path or the bytes of an .onnx file; external data is never opened. Raises BadInput (BadModel,
     BadOption) where file, model or options are at fault.
     """
+    extend()
     loaded = load(model, name)
     scene = describe(loaded, options)
     return assemble(

@@ -83,13 +83,16 @@ class NodeRow(msgspec.Struct, frozen=True, gc=False):
 
 
 class TensorRow(msgspec.Struct, frozen=True, gc=False):
-    """One tensor. `dtype` by numpy's and ml_dtypes' names. `shape` is None where only the data decides it."""
+    """One tensor. `dtype` by numpy's and ml_dtypes' names. `exact` is False where the data decides the size: `shape` and
+    `bytes` are then upper bounds, and None where there is none.
+    """
 
     name: str
     role: Role
     dtype: str | None
     shape: tuple[int, ...] | None
     bytes: int | None
+    exact: bool = True
 
 
 class LiveTensor(msgspec.Struct, frozen=True, gc=False):

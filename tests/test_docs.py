@@ -8,14 +8,16 @@ from pathlib import Path
 import pytest
 
 from analyzer import Options, analyze
-from analyzer.render import render
+from analyzer.render import operators, render
 
 ROOT = Path(__file__).parents[1]
 
 
 def test_the_report_in_the_readme_is_real() -> None:
     """The first thing one sees is today's output, letter by letter."""
-    shown = re.search(r"```\n\$ onnx-analyzer analyze (\S+)\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    shown = re.search(
+        r"```\n\$ onnx-analyzer analyze (\S+)\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL
+    )
     assert shown is not None
     assert render(analyze(ROOT / shown[1]), "table").rstrip() == shown[2].rstrip()
 
@@ -28,12 +30,27 @@ def test_the_python_example_says_what_it_claims() -> None:
     assert report.totals.macs.known == int(shown[1])
 
 
+def test_the_page_of_operators_is_fresh() -> None:
+    """docs/operators.md is what `onnx-analyzer ops --format markdown` prints."""
+    assert (ROOT / "docs/operators.md").read_text() == operators.markdown()
+
+
 @pytest.mark.parametrize(("column", "model"), [(1, "vgg16_lecture"), (2, "vgg16")])
 def test_the_table_of_the_envelope_is_computed(column: int, model: str) -> None:
     """Multiply-adds per stage in docs/lecture.md equal the sums over the shipped models' nodes."""
     text = (ROOT / "docs/lecture.md").read_text()
     rows = re.findall(r"^\| (\w+) \| [\d.e]+ \| ([\d,]+) \| ([\w, ]+) \|$", text, re.MULTILINE)
-    assert [row[0] for row in rows] == ["conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8", "total"]
+    assert [row[0] for row in rows] == [
+        "conv1",
+        "conv2",
+        "conv3",
+        "conv4",
+        "conv5",
+        "fc6",
+        "fc7",
+        "fc8",
+        "total",
+    ]
     report = analyze(ROOT / f"models/{model}.onnx")
     for stage, lecture, real in rows:
         shown = lecture if column == 1 or real == "the same" else real

@@ -1,7 +1,7 @@
 """Receptive-field arithmetic against sets: every tap of every op is followed back by brute force.
 
-A chain is a list of ops, first to last. The set that a position sees is found from the definitions below alone, on a canvas
-without borders; a Reach must give its lowest and highest row, or nothing where the set is empty.
+A chain is a list of ops, first to last. The set that a position sees is found from the definitions below alone, on
+a canvas without borders; a Reach must give its lowest and highest row, or nothing where the set is empty.
 """
 
 import random
@@ -93,7 +93,9 @@ def names(chain: Chain) -> str:
 @pytest.mark.parametrize("stride", [1, 2, 3, 4])
 @pytest.mark.parametrize("dilation", [1, 2, 3, 4])
 @pytest.mark.parametrize("op", [sliding, spreading])
-def test_taps_are_a_run_with_even_steps(op: Callable[..., Op], kernel: int, stride: int, dilation: int) -> None:
+def test_taps_are_a_run_with_even_steps(
+    op: Callable[..., Op], kernel: int, stride: int, dilation: int
+) -> None:
     """One op by itself: an Affine names every row that is read and no other."""
     for pad in range(4):
         name, affine, taps = op(kernel, stride, dilation, pad)
@@ -173,7 +175,9 @@ def test_a_map_that_never_advances_has_stride_zero(extent: int) -> None:
     ],
     ids=["stem", "dilated", "pools"],
 )
-def test_without_phases_a_reach_is_size_stride_and_padding(chain: Chain, size: int, stride: int, padding: int) -> None:
+def test_without_phases_a_reach_is_size_stride_and_padding(
+    chain: Chain, size: int, stride: int, padding: int
+) -> None:
     """Without upsampling there is one phase, and both paths are the whole field."""
     reach = reached(chain)
     assert (reach.period, reach.advance, reach.largest, -(reach.lows[0] or 0)) == (1, stride, size, padding)
@@ -190,7 +194,7 @@ def test_sparse_transposed_windows_leave_positions_that_see_nothing() -> None:
 
 
 def test_a_dilated_window_over_phases_sees_only_the_phases_that_it_meets() -> None:
-    """Every other position of a stretch by 2: a dilation of 2 over it reads rows one apart, as if there were no stretch."""
+    """A dilation of 2 over a stretch by 2 reads rows one apart, as if there were no stretch."""
     reach = POINT.through(stretching(2)[1]).through(window(3, dilation=2))
     assert [reach.rows(i) for i in range(4)] == [(0, 2), (0, 2), (1, 3), (1, 3)]
 

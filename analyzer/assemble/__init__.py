@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from analyzer.assemble.fields import field_rows
-from analyzer.assemble.rows import in_order, nodes, tensors
+from analyzer.assemble.rows import Scope, in_order, nodes, tensors
 from analyzer.describe import Missing, Scene
 from analyzer.graph import Model
 from analyzer.options import Options
@@ -56,7 +56,7 @@ def assemble(
             model.producer,
         ),
         dims=dict(scene.dims),
-        warnings=tuple(_warnings(scene, fields)),
+        warnings=tuple(_warnings(scopes, fields)),
         totals=_totals(work, weights, live),
         nodes=tuple(nodes(scopes, weights, live, kept)),
         tensors=tuple(tensors(scopes, weights)),
@@ -124,14 +124,34 @@ def _batch(scene: Scene) -> int | None:
     return None
 
 
-def _warnings(scene: Scene, fields: Fields) -> Iterator[Warning]:
+def _bounds(scene: Scene) -> Iterator[Warning]:
+    """The nodes at which the data begins to decide sizes."""
+    for node in scene.graph.nodes:
+        made = [size for size in map(scene.size, node.outputs) if size is not None]
+        read = [size for size in map(scene.size, node.inputs) if size is not None]
+        if not all(size.exact for size in made) and all(size.exact and size.value_exact for size in read):
+            message = "the data decides how much comes out: sizes from here on are upper bounds"
+            yield Warning("DATA_DEPENDENT", message, node.name)
+
+
+def _left_out(scope: Scope) -> Iterator[Warning]:
+    """The nodes that nobody could describe, those of bodies too; not those that merely follow one."""
+    for index, (node, said) in enumerate(zip(scope.scene.graph.nodes, scope.scene.facts, strict=True)):
+        if type(said) is Missing and said.reason != "NO_SIZE":
+            yield Warning(said.reason, said.message, scope.prefix + node.name)
+        for body in scope.bodies.get(index, ()):
+            yield from _left_out(body)
+
+
+def _warnings(scopes: Scope, fields: Fields) -> Iterator[Warning]:
+    scene = scopes.scene
     for symbol, value in scene.assumed.items():
         yield Warning("ASSUMED_DIM", f"free dimension {symbol!r} was not given and is taken as {value}")
     for message in scene.overridden:
         yield Warning("FIXED_DIM_OVERRIDDEN", message)
-    for node, said in zip(scene.graph.nodes, scene.facts, strict=True):
-        if type(said) is Missing and said.reason != "NO_SIZE":
-            yield Warning(said.reason, said.message, node.name)
+    yield from _left_out(scopes)
+    if scene.bounded:
+        yield from _bounds(scene)
     for name in fields.mismatched:
         yield Warning(
             "STRIDE_MISMATCH",

@@ -166,7 +166,5 @@ def tensors(scope: Scope, weights: Parameters) -> Iterator[TensorRow]:
 
 def _tensor(name: str, role: Role, size: object) -> TensorRow:
     if type(size) is not Size:
-        return TensorRow(name, role, None, None, None)
-    if not size.exact:
-        return TensorRow(name, role, size.dtype.name, None, None)
-    return TensorRow(name, role, size.dtype.name, size.shape, size.bytes)
+        return TensorRow(name, role, None, None, None, False)
+    return TensorRow(name, role, size.dtype.name, size.shape, size.bytes, size.exact)

@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable, Sequence
 
 from analyzer.cli import flags
-from analyzer.cli.output import PROGRAM, appended, progress_line, show, tell, write
+from analyzer.cli.output import PROGRAM, appended, progress_line, show, show_text, tell, write
 from analyzer.errors import AnalyzerError
 
 DONE, BREACHED, REFUSED, INTERRUPTED = 0, 1, 2, 130
@@ -126,10 +126,21 @@ def remote_health(arguments: argparse.Namespace) -> int:
     return DONE if serving else BREACHED
 
 
+def ops(arguments: argparse.Namespace) -> int:
+    """The op types that have a rule, and what is known of each."""
+    from analyzer.ops import extend
+    from analyzer.render import operators
+
+    extend()
+    show_text(operators.FORMS[arguments.format](), arguments.output)
+    return DONE
+
+
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "analyze": analyze,
     "check": check,
     "batch": batch,
+    "ops": ops,
     "serve": serve,
     "remote analyze": remote_analyze,
     "remote health": remote_health,

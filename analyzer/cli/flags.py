@@ -49,6 +49,12 @@ def parser() -> Parser:
     one.add_argument("--strict", action="store_true", help="exit with 1 if any model is bad")
     _add_options(one)
 
+    one = _command(commands, "ops", "--format markdown -o docs/operators.md")
+    one.add_argument(
+        "--format", choices=("table", "json", "markdown"), default="table", help="default: %(default)s"
+    )
+    one.add_argument("-o", "--output", metavar="FILE", help="write here instead of standard output")
+
     one = _command(commands, "serve", "--port 50051 --workers 4")
     one.add_argument("--host", default="127.0.0.1", help="where to listen (default: %(default)s)")
     one.add_argument("--port", type=_port, default=50051, help="0 picks a free one (default: %(default)s)")
@@ -74,6 +80,7 @@ HELP = {
     "analyze": "parameters, multiply-accumulates, memory and receptive fields of a model",
     "check": "compare a model with a budget; exit with 1 if it is breached",
     "batch": "analyse many models, a line of JSON for each as it finishes",
+    "ops": "list the op types that have a rule, and what is known of each",
     "serve": "run the gRPC server until SIGTERM or Ctrl-C",
     "remote": "have a server do it",
     "health": "ask whether the server takes models; exit with 1 if not",

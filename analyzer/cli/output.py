@@ -20,7 +20,10 @@ PROGRAM = "onnx-analyzer"
 
 
 def show(report: Report, form: str, output: str | None) -> None:
-    text = render(report, form)
+    show_text(render(report, form), output)
+
+
+def show_text(text: str, output: str | None) -> None:
     if output is None:
         write(text)
         return

@@ -38,7 +38,8 @@ class Missing(msgspec.Struct, frozen=True, eq=False):
 class Scene(msgspec.Struct, frozen=True, eq=False):
     """A graph as described for given operands: every tensor's size and, parallel to `graph.nodes`, rules and Facts.
 
-    `constants` are tensors made from stored ones alone. `sizes` holds UNKNOWN for a tensor whose size nobody can tell.
+    `constants` are tensors made from stored ones alone; `bounded` says that some sizes are upper bounds.
+    `sizes` holds UNKNOWN for a tensor whose size nobody can tell.
     """
 
     graph: Graph
@@ -46,6 +47,7 @@ class Scene(msgspec.Struct, frozen=True, eq=False):
     facts: tuple[Facts | Missing, ...]
     rules: tuple[Rule | None, ...]
     constants: set[str]
+    bounded: bool = False
     dims: Mapping[str, int] = {}
     assumed: Mapping[str, int] = {}
     overridden: tuple[str, ...] = ()
@@ -113,7 +115,7 @@ class _Walk:
             if not said.random and _all_constant(node, constants):
                 constants.update(node.outputs)
         constants.discard("")
-        return Scene(graph, sizes, tuple(facts), tuple(rules), constants)
+        return Scene(graph, sizes, tuple(facts), tuple(rules), constants, bounded)
 
     def node(
         self,

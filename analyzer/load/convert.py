@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -41,7 +41,7 @@ _DATA_FIELDS = (
 
 def model_of(proto: onnx.ModelProto, name: str, file_bytes: int) -> Model:
     """The whole file. Consumes `proto`: the weights' data is cleared from it on the way to the digest."""
-    opsets = {entry.domain or ONNX: entry.version for entry in proto.opset_import}
+    opsets = _opsets(proto.opset_import)
     if not opsets and proto.ir_version >= FIRST_IR_WITH_OPSETS:
         raise BadModel(
             "NO_OPSET", "the model has no opset_import, so nobody can say what its ops mean: cut off?"
@@ -72,6 +72,18 @@ def model_of(proto: onnx.ModelProto, name: str, file_bytes: int) -> Model:
 
 _TYPED = {1: "float_data", 6: "int32_data", 7: "int64_data", 9: "int32_data", 11: "double_data"}
 """Element types whose typed field holds one number per element."""
+
+
+def _opsets(entries: Iterable[onnx.OperatorSetIdProto]) -> dict[str, int]:
+    """Versions by domain. Raises BadModel (DUPLICATE_OPSET_IMPORT)."""
+    opsets: dict[str, int] = {}
+    for entry in entries:
+        domain = entry.domain or ONNX
+        if domain in opsets:
+            told = f"domain {domain} is imported twice, at versions {opsets[domain]} and {entry.version}"
+            raise BadModel("DUPLICATE_OPSET_IMPORT", told, domain=domain)
+        opsets[domain] = entry.version
+    return opsets
 
 
 class _Scope:
@@ -105,7 +117,7 @@ def _graph(proto: onnx.GraphProto, opsets: Mapping[str, int], depth: int) -> _Sc
 
 
 def _function(proto: onnx.FunctionProto) -> Function:
-    opsets = {entry.domain or ONNX: entry.version for entry in proto.opset_import}
+    opsets = _opsets(proto.opset_import)
     nodes = [_node(node, index, opsets, 0) for index, node in enumerate(proto.node)]
     inputs, outputs = (
         tuple(Tensor(name) for name in proto.input),
@@ -359,8 +371,10 @@ def _declared_type(name: str, proto: onnx.TypeProto) -> Tensor:
 
 
 def _dim(proto: onnx.TensorShapeProto.Dimension) -> int | str | None:
-    """A declared dimension; negative ones are an old way of saying nothing."""
+    """A declared dimension; -1 is an old way of saying nothing."""
     if proto.HasField("dim_value"):
+        if proto.dim_value < -1:
+            raise BadModel("NEGATIVE_DIM", f"a declared dimension is {proto.dim_value}")
         return proto.dim_value if proto.dim_value >= 0 else None
     return proto.dim_param or None
 

@@ -6,7 +6,7 @@ import msgspec
 
 from analyzer.graph import DTYPES, FLOAT32, FLOAT64, Size
 from analyzer.ops.heads import Heads, shared, split
-from analyzer.ops.rule import Body, Buffer, Facts, Run, Setting, refuse, rule
+from analyzer.ops.rule import Body, Buffer, Facts, Setting, refuse, rule
 from analyzer.spans import NOTHING, WHOLE
 
 
@@ -80,7 +80,9 @@ def attention_23(
     softcap: float = 0.0,
     softmax_precision: int | None = None,
 ) -> Facts:
-    """All of rank 3 [batch, tokens, heads x width], or of rank 4 [batch, heads, tokens, width]; the past is of rank 4."""
+    """All of rank 3 [batch, tokens, heads x width], or of rank 4 [batch, heads, tokens, width]; the past is
+    of rank 4.
+    """
     return _attended(
         q, k, v, attn_mask, past_key, past_value, q_num_heads, kv_num_heads, bool(is_causal), softcap
     )
@@ -106,8 +108,9 @@ def attention(
     softcap: float = 0.0,
     softmax_precision: int | None = None,
 ) -> Facts:
-    """As at opset 23; keys may be a whole cache of which the data says how much is filled, and from opset 25 on a window
-    bounds what a query sees."""
+    """As at opset 23; keys may be a whole cache of which the data says how much is filled, and from opset 25
+    on a window bounds what a query sees.
+    """
     placed = nonpad_kv_seqlen is None  # otherwise the data says where the queries stand among the keys
     return _attended(
         q, k, v, attn_mask, past_key, past_value, q_num_heads, kv_num_heads, placed and bool(is_causal), softcap,
@@ -121,17 +124,16 @@ def flex_attention(
     k: Size,
     v: Size,
     *,
-    prob_mod: Body | None = None,
+    prob_mod: Body = None,  # type: ignore[assignment]  # the annotation marks a body; it may be left out
     scale: float | None = None,
-    score_mod: Body | None = None,
+    score_mod: Body = None,  # type: ignore[assignment]  # likewise
     softmax_precision: int | None = None,
 ) -> Facts:
     """All of rank 4; scores and probabilities may each go through a body."""
     said = _attended(q, k, v, None, None, None, None, None, False, 0.0)
     y = said.outputs[0] if isinstance(said.outputs, tuple) else None
-    scores = (q.shape[0], q.shape[1], q.shape[2], k.shape[2])
     dtype = DTYPES[softmax_precision] if softmax_precision else FLOAT64 if q.dtype is FLOAT64 else FLOAT32
-    runs: tuple[Run, ...] = tuple(
-        body(Size(scores, dtype)) for body in (score_mod, prob_mod) if body is not None
-    )
+    scores = (q.shape[0], q.shape[1], q.shape[2], k.shape[2])
+    bodies: tuple[Body | None, ...] = (score_mod, prob_mod)
+    runs = tuple(body(Size(scores, dtype)) for body in bodies if body is not None)
     return msgspec.structs.replace(said, outputs=y, runs=runs)

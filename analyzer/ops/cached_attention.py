@@ -1,6 +1,7 @@
-"""Attention over a cache of keys and values, several query heads sharing each, as language models decode: macs, elementwise
-steps and what autograd keeps are those of `heads`; rotating is 3 steps for each element of queries and new keys,
-normalising them 4. Where only the data tells how much of the cache is filled, the cost is not known.
+"""Attention over a cache of keys and values, several query heads sharing each, as language models decode:
+macs, elementwise steps and what autograd keeps are those of `heads`; rotating is 3 steps for each element of
+queries and new keys, normalising them 4. Where only the data tells how much of the cache is filled, the cost
+is not known.
 """
 
 from __future__ import annotations
@@ -64,8 +65,9 @@ def group_query_attention(
     softcap: float = 0.0,
     v_quant_type: str = "NONE",
 ) -> Facts:
-    """query [batch, tokens, heads x width], keys and values likewise or packed behind the queries. The cache grows by the
-    new tokens, unless it is as long as all of them already: then they are written into it."""
+    """query [batch, tokens, heads x width], keys and values likewise or packed behind the queries. The cache
+    grows by the new tokens, unless it is as long as all of them already: then they are written into it.
+    """
     shared(num_heads, kv_num_heads, "kv_num_heads")
     packed = value is None
     width = _width(query, packed, num_heads, kv_num_heads)
@@ -133,7 +135,9 @@ def sparse_attention(
     scale: float | None = None,
     sparse_block_size: int,
 ) -> Facts:
-    """As above, over those blocks of keys that a table lists, so that the cost is not known; the cache keeps its size."""
+    """As above, over those blocks of keys that a table lists, so that the cost is not known; the cache keeps
+    its size.
+    """
     if past_key is None or past_value is None:
         raise refuse("MISSING_OPERAND", "past_key or past_value is missing")
     shared(num_heads, kv_num_heads, "kv_num_heads")
@@ -180,8 +184,9 @@ def paged_attention(
     v_head_size: int = 0,
     v_quant_type: str = "NONE",
 ) -> Facts:
-    """query [tokens, channels] of several requests, keys and values likewise or packed; the data says which blocks of the
-    cache are whose, so that the cost is not known. The caches keep their sizes."""
+    """query [tokens, channels] of several requests, keys and values likewise or packed; the data says which
+    blocks of the cache are whose, so that the cost is not known. The caches keep their sizes.
+    """
     if key_cache is None:
         raise refuse("MISSING_OPERAND", "key_cache is missing")
     latent = kv_cache_layout == "LATENT"

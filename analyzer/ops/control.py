@@ -32,11 +32,9 @@ def if_(condition: Setting, *, then_branch: Body, else_branch: Body) -> Facts:
 
 
 def _either(a: Known | None, b: Known | None) -> Known | None:
-    """The size of a result that one of two branches makes: theirs if they agree, a bound if only in length."""
-    if isinstance(a, Size) and isinstance(b, Size) and a.dtype is b.dtype and len(a.shape) == len(b.shape):
-        if a.shape == b.shape:
-            return Size(a.shape, a.dtype, exact=a.exact and b.exact)
-        return Size(tuple(map(max, a.shape, b.shape)), a.dtype, exact=False)
+    """The size of a result that one of two branches makes: theirs if they agree."""
+    if isinstance(a, Size) and isinstance(b, Size) and a.dtype is b.dtype and a.shape == b.shape:
+        return Size(a.shape, a.dtype, exact=a.exact and b.exact)
     return None
 
 
@@ -150,7 +148,7 @@ def scan(
 
 @rule("Scan", since=8, until=8)
 def scan_batched(
-    sequence_lens: Setting | None,
+    sequence_lens: Setting | None = None,
     *operands: Size,
     body: Body,
     directions: Ints | None = None,

@@ -1,8 +1,8 @@
 """Sums of products over named axes.
 
-macs: those of the cheapest order of pairwise products; every order is tried for up to six operands, beyond that the cheapest
-next pair is taken. elementwise: an axis that one operand alone has and the result lacks is summed away beforehand, one step
-for each element of that operand. Autograd keeps both sides of every product.
+macs: those of the cheapest order of pairwise products; every order is tried for up to six operands, beyond
+that the cheapest next pair is taken. elementwise: an axis that one operand alone has and the result lacks is
+summed away beforehand, one step for each element of that operand. Autograd keeps both sides of every product.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ Labels = tuple[str, ...]
 
 
 class _Factor(msgspec.Struct, frozen=True):
-    """One side of a product: its axes with their extents, what it took to make, and the elements of products on the way."""
+    """One side of a product: its axes with their extents, what it took to make, and the elements of products
+    on the way.
+    """
 
     extents: dict[str, int]
     macs: int = 0
@@ -90,7 +92,7 @@ def _labels(equation: str, part: str, rank: int) -> Labels:
     """The axes of one operand, those under "..." numbered from the right."""
     before, dots, after = part.partition("...")
     hidden = rank - len(before) - len(after)
-    if not (before + after).isalpha() and before + after or hidden < 0 or (hidden and not dots):
+    if (not (before + after).isalpha() and before + after) or hidden < 0 or (hidden and not dots):
         raise _refused(equation, f"does not fit an operand of rank {rank}: {part!r}")
     return (*before, *(str(place) for place in reversed(range(hidden))), *after)
 

@@ -1,9 +1,10 @@
 """Mixtures of experts: every token goes through its best few of many two-layer networks.
 
-macs: for each token `k` experts, each with two weights, three if gated apart. elementwise: 5 for each router score
-(softmax), 5 for each hidden activation, and 2 for each element of an expert's result (weighed and summed). Which expert
-serves which token is the data's to say, how many is not. Autograd keeps the tokens as they were sorted to experts, the
-hidden layer before and after its activation, the experts' results and the router's probabilities.
+macs: for each token `k` experts, each with two weights, three if gated apart. elementwise: 5 for each router
+score (softmax), 5 for each hidden activation, and 2 for each element of an expert's result (weighed and
+summed). Which expert serves which token is the data's to say, how many is not. Autograd keeps the tokens as
+they were sorted to experts, the hidden layer before and after its activation, the experts' results and the
+router's probabilities.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from analyzer.spans import WHOLE, Route, Span
 
 
 def _mixed(x: Size, router: Size, sizes: tuple[int, ...], hidden: int, k: int) -> Facts:
-    """x [tokens, channels] or [batch, tokens, channels], router [tokens, experts]; `sizes`: elements of an expert's weights,
-    `hidden`: of its hidden layer."""
+    """x [tokens, channels] or [batch, tokens, channels], router [tokens, experts]; `sizes`: elements of an
+    expert's weights, `hidden`: of its hidden layer.
+    """
     experts = router.shape[-1]
     if not 1 <= k <= experts:
         raise refuse("EXPERTS", f"{k} of {experts} experts cannot be chosen", attribute="k")

@@ -1,16 +1,17 @@
-"""Activations as transformers fuse them, with a bias, a residual or a gate; dropout and softmax with a bias.
+"""Activations as transformers fuse them, with a bias, a residual or a gate; dropout with a bias.
 
-elementwise, per element: GELU 5, its approximation by tanh 8, by a sigmoid 6, SiLU 5; 1 for each tensor that is added, 1 for a
-gate; softmax 5, dropout in training 2. Autograd keeps what the activation saw, the sum where there is one.
+elementwise, per element: GELU 5, its approximation by tanh 8, by a sigmoid 6, SiLU 5; 1 for each tensor that
+is added, 1 for a gate; dropout in training 2. Autograd keeps what the activation saw, the sum
+where there is one.
 """
 
 from __future__ import annotations
 
 from analyzer.graph import BOOL, Size
-from analyzer.ops.rule import MICROSOFT, Facts, Setting, axis_of, broadcast, refuse, rule
-from analyzer.spans import NOTHING, OPAQUE, POINTWISE, WHOLE, Affine, Route, straight
+from analyzer.ops.rule import MICROSOFT, Facts, Setting, broadcast, refuse, rule
+from analyzer.spans import NOTHING, POINTWISE, Affine, Route, straight
 
-GELU_STEPS, TANH_GELU_STEPS, SIGMOID_GELU_STEPS, SWISH_STEPS, SOFTMAX_STEPS = 5, 8, 6, 5, 5
+GELU_STEPS, TANH_GELU_STEPS, SIGMOID_GELU_STEPS, SWISH_STEPS = 5, 8, 6, 5
 
 
 def _activated(x: Size, bias: Size | None, steps: int) -> Facts:
@@ -90,8 +91,9 @@ def bias_dropout(
     *,
     seed: int | None = None,
 ) -> Facts:
-    """data + bias, dropped in training, + residual; results: that, and the mask. Autograd keeps the mask, as floats (torch on
-    CPU)."""
+    """data + bias, dropped in training, + residual; results: that, and the mask. Autograd keeps the mask, as
+    floats (torch on CPU).
+    """
     y, mask = Size(data.shape, data.dtype), Size(data.shape, BOOL)
     live = training_mode is not None and (training_mode.value is None or bool(training_mode.value.any()))
     live = live and (ratio is None or ratio.value is None or bool(ratio.value.any()))
@@ -101,13 +103,3 @@ def bias_dropout(
     return Facts(
         (y, mask), elementwise=steps * y.count, spans=spans, saved=kept, inplace=(data,), random=live
     )
-
-
-@rule("BiasSoftmax", domain=MICROSOFT)
-def bias_softmax(data: Size, bias: Size, *, axis: int = 1, is_inner_broadcast: int) -> Facts:
-    """Softmax of data + bias over `axis` and all after it. Autograd keeps the result."""
-    axis = axis_of(axis, len(data.shape))
-    y = Size(data.shape, data.dtype)
-    row = (*straight(axis), *(WHOLE,) * (len(data.shape) - axis))
-    spans = (row, OPAQUE)
-    return Facts(y, elementwise=(SOFTMAX_STEPS + 1) * y.count, spans=spans, saved=(y,), inplace=(data,))

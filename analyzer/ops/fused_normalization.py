@@ -1,8 +1,8 @@
 """Normalisation as transformers fuse it: with the sum before it, the lookup of embeddings, or an activation.
 
-elementwise, per element: layer norm 7 and RMS norm 4 (as the plain ops), group norm 7, one for each tensor that is added before,
-5 for an activation after. Autograd keeps what is normalised, that is the sum, with its mean and inverse deviation; RMS norm
-the normalised too, as torch does on CPU.
+elementwise, per element: layer norm 7 and RMS norm 4 (as the plain ops), group norm 7, one for each tensor
+that is added before, 5 for an activation after. Autograd keeps what is normalised, that is the sum, with its
+mean and inverse deviation; RMS norm the normalised too, as torch does on CPU.
 """
 
 from __future__ import annotations
@@ -50,7 +50,9 @@ def layer_normalization_fused(
     epsilon: float = 1e-5,
     stash_type: int = 1,
 ) -> Facts:
-    """What onnxruntime saves of a fused model before the standard had the op: the result has the scale's dtype."""
+    """What onnxruntime saves of a fused model before the standard had the op: the result has the scale's
+    dtype.
+    """
     return _normalized(x, scale.dtype, axis, rms=False)
 
 
@@ -73,7 +75,9 @@ def rms_normalization(
 
 
 def _summed(x: Size, skip: Size, gamma: Size, bias: Size | None, rms: bool) -> Facts:
-    """x [..., channels] + skip (+ bias), normalised over channels; results: normalised, mean, inverse deviation, sum."""
+    """x [..., channels] + skip (+ bias), normalised over channels; results: normalised, mean, inverse
+    deviation, sum.
+    """
     if gamma.shape != x.shape[-1:]:
         raise refuse("CHANNEL_MISMATCH", f"input {x.shape} does not fit a scale {gamma.shape}")
     y, total = Size(x.shape, x.dtype), Size(x.shape, x.dtype)
@@ -115,8 +119,9 @@ def skip_simplified_layer_normalization(
 
 
 def _embedded(ids: Size, channels: int, dtype: DType, parts: int) -> Facts:
-    """ids [batch, tokens] -> `parts` embeddings summed and normalised [batch, tokens, channels]; results: normalised,
-    length of each row, sum."""
+    """ids [batch, tokens] -> `parts` embeddings summed and normalised [batch, tokens, channels]; results:
+    normalised, length of each row, sum.
+    """
     if len(ids.shape) != 2:
         raise refuse("RANK", f"input_ids {ids.shape} must be [batch, tokens]")
     y, total = (Size((*ids.shape, channels), dtype) for _ in range(2))
@@ -189,7 +194,7 @@ def quantized_embed_layer_normalization(
 
 
 def _grouped(x: Size, summed: Size, groups: int, channels_last: int, activation: int, added: int) -> Facts:
-    """x [batch, *space, channels] or [batch, channels, *space], normalised in groups of channels over space."""
+    """[batch, *space, channels] or channels first, normalised in groups of channels over space."""
     axis = len(x.shape) - 1 if channels_last else 1
     if groups < 1 or x.shape[axis] % groups:
         raise refuse("GROUP", f"{groups} groups do not divide {x.shape[axis]} channels", attribute="groups")
@@ -241,4 +246,4 @@ def skip_group_norm(
     lacks = math.prod(skip.shape) != x.count
     reads: Span = (Route(0), *(WHOLE,) * (len(skip.shape) - 1)) if lacks else own[0]  # type: ignore[assignment]
     spans = (*own, reads, (WHOLE,))
-    return Facts((said.outputs, total), elementwise=said.elementwise, spans=spans, saved=said.saved)  # type: ignore[arg-type]
+    return Facts((said.outputs, total), elementwise=said.elementwise, spans=spans, saved=said.saved)

@@ -1,9 +1,9 @@
 """Attention heads: shapes, cost and reach of queries that attend to keys. Not a family: no op is named here.
 
-macs: every query head scores every key and weighs every value: heads x queries x keys x (width + value width).
-A causal mask, a window or padding saves nothing. elementwise, per score: scale 1 and softmax 5, and one for each
-mask or bias that is added, three for a soft cap. Autograd keeps queries, keys, values and result, and one
-log-sum-exp for each query and head, as torch's flash kernel on CPU does.
+macs: every query head scores every key and weighs every value: heads x queries x keys x (width + value
+width). A causal mask, a window or padding saves nothing. elementwise, per score: scale 1 and softmax 5, and
+one for each mask or bias that is added, three for a soft cap. Autograd keeps queries, keys, values and
+result, and one log-sum-exp for each query and head, as torch's flash kernel on CPU does.
 """
 
 from __future__ import annotations
@@ -87,7 +87,9 @@ class Heads(msgspec.Struct, frozen=True):
         return (q, k, v, added, y, self.statistics)
 
     def span(self, part: Part, rank: int, offset: int = 0) -> Routes:
-        """What the result reads of an operand of `rank` 3 (merged) or 4; its row 0 lies `offset` before the first query."""
+        """What the result reads of an operand of `rank` 3 (merged) or 4; its row 0 lies `offset` before the
+        first query.
+        """
         share = 1 if part == "query" else self.heads // self.kv_heads
         along = Route(self._tokens) if part == "query" else self._seen(offset)
         if rank == 3:
@@ -134,7 +136,7 @@ class Heads(msgspec.Struct, frozen=True):
 
 
 def split(x: Size, heads: int | None, attribute: str) -> tuple[int, int, int, int]:
-    """Batch, heads, tokens and width of [batch, tokens, heads x width] or of [batch, heads, tokens, width]."""
+    """Batch, heads, tokens, width of [batch, tokens, heads x width] or [batch, heads, tokens, width]."""
     if len(x.shape) == 4:
         return x.shape[0], x.shape[1], x.shape[2], x.shape[3]
     if len(x.shape) != 3:
@@ -157,3 +159,19 @@ def shared(heads: int, kv_heads: int, attribute: str) -> None:
         raise refuse(
             "HEADS", f"{heads} query heads cannot share {kv_heads} heads of keys equally", attribute=attribute
         )
+
+
+def projection(x: Size, weights: Size, sizes: Ints | None, heads: int) -> tuple[int, int]:
+    """Width of a head of queries and keys, and of values, that weights [channels, queries + keys + values]
+    make.
+    """
+    if len(weights.shape) != 2 or weights.shape[0] != x.shape[-1]:
+        raise refuse("WEIGHT_SHAPE", f"weights {weights.shape} do not fit an input {x.shape}")
+    parts = sizes or (weights.shape[1] // 3,) * 3
+    if len(parts) != 3 or sum(parts) != weights.shape[1] or parts[0] != parts[1]:
+        raise refuse(
+            "WEIGHT_SHAPE",
+            f"weights {weights.shape} do not hold queries, keys and values of {parts}",
+            attribute="qkv_hidden_sizes",
+        )
+    return each(parts[0], heads, "num_heads"), each(parts[2], heads, "num_heads")

@@ -33,9 +33,10 @@ Ints = tuple[int, ...]
 Run = tuple[int, int]
 """The first row of an even run and its step."""
 
-_REDUCTIONS: dict[str, Callable[..., Any] | None] = {
-    "none": None, "add": np.add.at, "mul": np.multiply.at, "max": np.maximum.at, "min": np.minimum.at,
+_REDUCTIONS: dict[str, Callable[..., Any]] = {
+    "add": np.add.at, "mul": np.multiply.at, "max": np.maximum.at, "min": np.minimum.at,
 }  # fmt: skip
+"""Other words, "none" among them, replace."""
 
 
 def _checked(indices: Size, length: int) -> Size:
@@ -118,11 +119,9 @@ def gather_nd(x: Size, indices: Setting, *, batch_dims: int = 0) -> Facts:
     """For each row of `indices` the element, or the slice, that it names; `batch_dims` leading axes go along."""
     named, places = _named(x, indices, batch_dims)
     shape = (*indices.shape[:-1], *x.shape[batch_dims + named :])
-    value = (
-        None
-        if batch_dims
-        else known(math.prod(shape), lambda v, i: v[tuple(np.moveaxis(i, -1, 0))], x, indices)
-    )
+    value = None
+    if named and not batch_dims:
+        value = known(math.prod(shape), lambda v, i: v[tuple(np.moveaxis(i, -1, 0))], x, indices)
     routes: list[Route | Read] = [Route(a) for a in range(batch_dims)]
     routes += _boxed(x, indices, batch_dims, named, lambda run: crop(*run))
     routes += [Route(places + a) for a in range(len(x.shape) - batch_dims - named)]
@@ -186,7 +185,8 @@ def scatter_nd(x: Size, indices: Setting, updates: Size, *, reduction: str = "no
         raise refuse(
             "UPDATES_SHAPE", f"updates {updates.shape} do not fit indices {indices.shape} into {x.shape}"
         )
-    value = known(x.count, _placed_rows, x, indices, updates, place=_reduction(reduction))
+    place = _REDUCTIONS.get(reduction)
+    value = known(x.count, _placed_rows, x, indices, updates, place=place) if named else None
     routes: list[Route | Read] = [DATA if indices.value is None else WHOLE] * places
     if places == named:
         routes = _boxed(x, indices, 0, named, _written)
@@ -199,14 +199,6 @@ def _written(run: Run) -> Affine:
     """Row i is written to position first + step * i."""
     first, step = run
     return crop(-first) if step == 1 else spread(1, step, 1, -first)
-
-
-def _reduction(name: str) -> Callable[..., Any] | None:
-    if name not in _REDUCTIONS:
-        raise refuse(
-            "REDUCTION", f"reduction {name!r} is none of {', '.join(_REDUCTIONS)}", attribute="reduction"
-        )
-    return _REDUCTIONS[name]
 
 
 def _placed(x: Value, where: tuple[Any, ...], updates: Value, place: Callable[..., Any] | None) -> Value:
@@ -226,8 +218,8 @@ def _scattered(
     x: Size, indices: Size, updates: Size, value: Value | None, reduction: str, spans: tuple[Any, ...]
 ) -> Facts:
     y = Size(x.shape, x.dtype, value)
-    saved = (indices,) if reduction in ("none", "add") else (x, indices, updates, y)
-    steps = 0 if reduction == "none" else updates.count
+    saved = (x, indices, updates, y) if reduction in ("mul", "max", "min") else (indices,)
+    steps = updates.count if reduction in _REDUCTIONS else 0
     return Facts(y, elementwise=steps, spans=spans, saved=saved, inplace=(x,))
 
 
@@ -247,7 +239,7 @@ def scatter_elements(
         raise refuse("UPDATES_SHAPE", f"updates {updates.shape} and indices {indices.shape} differ")
     _check_beside("indices", indices, x, axis)
     _checked(indices, x.shape[axis])
-    value = known(x.count, _placed_elements, x, indices, updates, axis=axis, place=_reduction(reduction))
+    value = known(x.count, _placed_elements, x, indices, updates, axis=axis, place=_REDUCTIONS.get(reduction))
     routes: list[Route | Read] = list(straight(len(x.shape)))
     routes[axis] = DATA if indices.value is None else WHOLE
     return _scattered(x, indices, updates, value, reduction, (POINTWISE, tuple(routes), tuple(routes)))

@@ -1,10 +1,10 @@
 """Attention that sums keys and values up in a state, and the short causal convolution that goes before it.
 
-macs, for each token: the state [width x value width] takes an outer product for each of its heads, each query head reads it once,
-and where the rule of updating corrects what the state already says of a key, each of its heads is read once more; the
-convolution counts every tap. elementwise: a decay is 1 for each element of the state and 1 (its exponential) for each
-number of the decay, a correction 2 for each value, the scale 1 for each element of the result; an activation 5. Autograd
-keeps the operands, and the state after each chunk.
+macs, for each token: the state [width x value width] takes an outer product for each of its heads, each query
+head reads it once, and where the rule of updating corrects what the state already says of a key, each of its
+heads is read once more; the convolution counts every tap. elementwise: a decay is 1 for each element of the
+state and 1 (its exponential) for each number of the decay, a correction 2 for each value, the scale 1 for
+each element of the result; an activation 5. Autograd keeps the operands, and the state after each chunk.
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ def _summed(
     windows: int,
     update: str,
 ) -> Facts:
-    """query [batch, tokens, heads x width], value [batch, tokens, kv_heads x value width]; `rest`: key, past state, decay,
-    rate. `windows` states of the last tokens are handed on instead of the last one."""
+    """query [batch, tokens, heads x width], value [batch, tokens, kv_heads x value width]; `rest`: key, past
+    state, decay, rate. `windows` states of the last tokens are handed on instead of the last one.
+    """
     if update not in CORRECTS:
         raise refuse("UPDATE_RULE", f"update_rule {update!r} is unknown", attribute="update_rule")
     key, past, decay, rate = rest
@@ -50,6 +51,9 @@ def _summed(
         steps += cell * kv_heads + (decay.count if decay is not None else 0)
     chunks = Size((-(-tokens // max(chunk, 1)), *state), present.dtype)
     before: Span = (Route(0), Read("prefix", 1), WHOLE)
+    state_span: Span = NOTHING
+    if past is not None:
+        state_span = (*(WHOLE,) * (len(past.shape) - 4), Route(0), WHOLE, WHOLE, WHOLE)
     return Facts(
         (y, present),
         macs=cell * (kv_heads * (1 + CORRECTS[update]) + made),
@@ -58,7 +62,7 @@ def _summed(
             (Route(0), Route(1), WHOLE),
             before,
             before,
-            NOTHING if past is None else (*(WHOLE,) * (len(past.shape) - 4), Route(0), WHOLE, WHOLE, WHOLE),
+            state_span,
             before,
             before,
         ),
@@ -102,7 +106,7 @@ def linear_attention_windowed(
     state_window: int = 0,
     update_rule: str = "gated_delta",
 ) -> Facts:
-    """As the standard's; it may hand on the states of several tokens, and have fewer query heads than states."""
+    """As the standard's; it may hand on several tokens' states, and have more of them than query heads."""
     rest = (key, past_state, decay, beta)
     return _summed(query, value, rest, q_num_heads, kv_num_heads, chunk_size, state_window, update_rule)
 
@@ -116,7 +120,7 @@ def causal_conv_with_state(
     *,
     activation: str = "none",
 ) -> Facts:
-    """x [batch, channels, length], weight [channels, 1, taps] -> x's shape, and the last taps - 1 positions."""
+    """[batch, channels, length], a weight [channels, 1, taps]; results: as large, and the last positions."""
     return _convolved(x, weight, past_state, activation, 1, 2)
 
 
@@ -138,8 +142,10 @@ def causal_conv_with_state_windowed(
     state_update_capacity: int = 0,
     state_window: int = 0,
 ) -> Facts:
-    """As the standard's, causal along the last of `ndim` axes, or with `channels_last` along axis 1; it may hand on the states
-    of several positions. Other layouts of the state, and cuts of the input, are not described."""
+    """As the standard's, causal along the last of `ndim` axes, or with `channels_last` along axis 1; it may
+    hand on the states of several positions. Other layouts of the state, and cuts of the input, are not
+    described.
+    """
     if (
         input_channel_offset
         or input_channels

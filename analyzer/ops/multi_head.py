@@ -1,5 +1,6 @@
-"""Attention in onnxruntime's forms that are given queries, keys and values, each head with its own: macs, elementwise
-steps and what autograd keeps are those of `heads`. Bias on queries, keys and values is not counted.
+"""Attention in onnxruntime's forms that are given queries, keys and values, each head with its own: macs,
+elementwise steps and what autograd keeps are those of `heads`. Bias on queries, keys and values is not
+counted.
 """
 
 from __future__ import annotations
@@ -11,7 +12,10 @@ import msgspec
 from analyzer.graph import Size
 from analyzer.ops.heads import Heads, each, split
 from analyzer.ops.rule import MICROSOFT, Facts, Setting, refuse, rule
-from analyzer.spans import NOTHING, WHOLE, Read, Route, Routes, Span
+from analyzer.spans import WHOLE, Read, Route, Routes, Span
+
+REST: Span = (WHOLE, WHOLE, WHOLE)
+"""Of operands that decide what is read, of those that are not there nothing at all."""
 
 
 class _Side(msgspec.Struct, frozen=True):
@@ -24,8 +28,9 @@ class _Side(msgspec.Struct, frozen=True):
 
 
 class _Cache(msgspec.Struct, frozen=True):
-    """Keys and values of earlier calls, [batch, heads, positions, width]; new ones are joined to them, or written into a
-    cache that `shares` its storage and is `filled` so far."""
+    """Keys and values of earlier calls, [batch, heads, positions, width]; new ones are joined to them, or
+    written into a cache that `shares` its storage and is `filled` so far.
+    """
 
     key: Size | None
     value: Size | None
@@ -74,12 +79,12 @@ def _attended(
 ) -> Facts:
     y = form.result(query.dtype)
     presents = cache.presents(form, query)
-    kept = tuple(present or new for present, new in zip(presents, side.held, strict=True))
+    keys, values = (present or new for present, new in zip(presents, side.held, strict=True))
     return Facts(
         (y, *presents, form.scores(query.dtype)),
         macs=form.macs,
         elementwise=form.elementwise((padding is not None) + (bias is not None)),
-        saved=form.kept(query, *(side.held if cache.key is None else kept), bias, y),
+        saved=form.kept(query, *(side.held if cache.key is None else (keys, values)), bias, y),
     )
 
 
@@ -87,15 +92,20 @@ def _reach(
     form: Heads, query: Size, key: Size | None, value: Size | None, padding: Size | None, bias: Size | None
 ) -> Mapping[str, Span]:
     """What the result reads of each operand, by name."""
-    return {
+    reach: dict[str, Span] = {
         "query": _packed(form, True) if len(query.shape) == 5 else form.span("query", 3),
-        "key": NOTHING if key is None else _packed(form, False) if len(key.shape) == 5 else form.span("key", len(key.shape)),
-        "value": NOTHING if value is None else form.span("value", len(value.shape)),
-        "padding": NOTHING if padding is None else (WHOLE,) * len(padding.shape),
-        "bias": NOTHING if bias is None else form.mask(bias.shape),
         "past_key": form.span("key", 4, form.past),
         "past_value": form.span("value", 4, form.past),
-    }  # fmt: skip
+    }
+    if key is not None:
+        reach["key"] = _packed(form, False) if len(key.shape) == 5 else form.span("key", len(key.shape))
+    if value is not None:
+        reach["value"] = form.span("value", len(value.shape))
+    if padding is not None:
+        reach["padding"] = (WHOLE,) * len(padding.shape)
+    if bias is not None:
+        reach["bias"] = form.mask(bias.shape)
+    return reach
 
 
 def _packed(form: Heads, queries: bool) -> Routes:
@@ -123,8 +133,10 @@ def multi_head_attention(
     scale: float | None = None,
     unidirectional: int = 0,
 ) -> Facts:
-    """query [batch, tokens, heads x width]; keys and values likewise, or [batch, heads, tokens, width], or packed as
-    [batch, tokens, heads, 2 (or with the queries 3), width]. A past whose length is told lies in a shared cache."""
+    """query [batch, tokens, heads x width]; keys and values likewise, or [batch, heads, tokens, width], or
+    packed as [batch, tokens, heads, 2 (or with the queries 3), width]. A past whose length is told lies in a
+    shared cache.
+    """
     side = _side(query, key, value, num_heads)
     cache = _Cache(past_key, past_value, past_sequence_length, past_sequence_length is not None)
     keys, past = cache.positions(side.new)
@@ -133,9 +145,9 @@ def multi_head_attention(
         past=past, causal=bool(unidirectional),
     )  # fmt: skip
     reach = _reach(form, query, key, value, key_padding_mask, attention_bias)
-    order = ("query", "key", "value", "", "padding", "bias", "past_key", "past_value")
+    order = ("query", "key", "value", "", "padding", "bias", "past_key", "past_value", "")
     said = _attended(form, query, side, cache, key_padding_mask, attention_bias)
-    return msgspec.structs.replace(said, spans=tuple(reach.get(name, (WHOLE,)) for name in order))
+    return msgspec.structs.replace(said, spans=tuple(reach.get(name, REST) for name in order))
 
 
 @rule("DecoderMaskedMultiHeadAttention", domain=MICROSOFT)
@@ -158,8 +170,9 @@ def decoder_masked_multi_head_attention(
     past_present_share_buffer: int = 0,
     scale: float | None = None,
 ) -> Facts:
-    """One query token; its keys and values lie beside it or packed into it, or are [batch, heads, tokens, width] of
-    another sequence."""
+    """One query token; its keys and values lie beside it or packed into it, or are [batch, heads, tokens,
+    width] of another sequence.
+    """
     cache = _Cache(past_key, past_value, past_sequence_length, bool(past_present_share_buffer))
     if key is not None:
         side = _side(query, key, value, num_heads)
@@ -175,42 +188,6 @@ def decoder_masked_multi_head_attention(
     reach = dict(_reach(form, query, key, value, mask_index, attention_bias))
     if key is None:
         reach["query"] = (Route(0), Route(1), WHOLE)
-    order = ("query", "key", "value", "padding", "bias", "past_key", "past_value")
+    order = ("query", "key", "value", "padding", "bias", "past_key", "past_value", "")
     said = _attended(form, query, side, cache, mask_index, attention_bias)
-    return msgspec.structs.replace(said, spans=(*(reach[name] for name in order), (WHOLE,)))
-
-
-@rule("PackedMultiHeadAttention", domain=MICROSOFT)
-def packed_multi_head_attention(
-    query: Size,
-    key: Size | None = None,
-    value: Size | None = None,
-    bias: Size | None = None,
-    token_offset: Setting | None = None,
-    cumulative_sequence_length: Setting | None = None,
-    attention_bias: Size | None = None,
-    *,
-    mask_filter_value: float = -10000.0,
-    num_heads: int,
-    scale: float | None = None,
-) -> Facts:
-    """query [tokens, channels] or [tokens, heads, 3, width], padding left out; counted as if it were there, [batch, length]
-    being `token_offset`'s shape."""
-    if token_offset is None:
-        raise refuse("MISSING_OPERAND", "token_offset is missing")
-    batch, length = token_offset.shape
-    if len(query.shape) == 4:
-        width = value_width = query.shape[3]
-    elif value is None:
-        raise refuse("MISSING_OPERAND", "values are missing")
-    else:
-        width = each(query.shape[1], num_heads, "num_heads")
-        value_width = each(value.shape[1], num_heads, "num_heads")
-    form = Heads(batch, length, length, num_heads, num_heads, width, value_width)
-    y = Size((query.shape[0], num_heads * value_width), query.dtype)
-    return Facts(
-        y,
-        macs=form.macs,
-        elementwise=form.elementwise(attention_bias is not None),
-        saved=(query, *(x for x in (key, value) if x is not None), y, form.statistics),
-    )
+    return msgspec.structs.replace(said, spans=tuple(reach.get(name, REST) for name in order))

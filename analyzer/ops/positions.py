@@ -1,8 +1,8 @@
 """Positions of tokens: rotations of queries and keys, and biases by distance.
 
-elementwise: 3 for each rotated element (two products and a sum). A bias by distance is looked up, which is 0; a gated one
-is a product for each of its elements, and for each query and head its gates: a sum for each projected number, two
-sigmoids of 4, and 3. Autograd keeps cosines and sines.
+elementwise: 3 for each rotated element (two products and a sum). A bias by distance is looked up, which is 0;
+a gated one is a product for each of its elements, and for each query and head its gates: a sum for each
+projected number, two sigmoids of 4, and 3. Autograd keeps cosines and sines.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ def _rotated(
 ) -> tuple[Size, int, Span, Span]:
     """The result, its steps, and what it reads of the input and of the cosines (and sines).
 
-    x is [batch, heads, tokens, width] or [batch, tokens, heads x width]; where the number of heads is not told, the
-    cosines are half as wide as a head. They are looked up by position, or else lie there token by token.
+    x is [batch, heads, tokens, width] or [batch, tokens, heads x width]; where the number of heads is not
+    told, the cosines are half as wide as a head. They are looked up by position, or else lie there token by
+    token.
     """
     if len(x.shape) not in (3, 4):
         raise refuse(
@@ -104,7 +105,7 @@ def rotary_embedding_in_space(
     rotary_embedding_dim: int = 0,
     scale: float | None = None,
 ) -> Facts:
-    """Positions in time, height and width, [3, batch, tokens], each turning its own section of the channels."""
+    """Positions in time, height, width, [3, batch, tokens], each turning its own part of the channels."""
     y, steps, own, table = _rotated(x, cos_cache, sin_cache, position_ids, num_heads, rotary_embedding_dim)
     spans = (own, _positions(position_ids, len(x.shape) - 2), table, table)
     return Facts(y, elementwise=steps, spans=spans, saved=(cos_cache, sin_cache))
@@ -112,8 +113,9 @@ def rotary_embedding_in_space(
 
 @rule("GemmaRotaryEmbedding", domain=MICROSOFT)
 def gemma_rotary_embedding(emb: Size, q: Size, q_rot: Size, k: Size, k_rot: Size) -> Facts:
-    """Angles [batch, tokens, width] and both halves of the rotation, [batch, heads, tokens, width]; a cosine and a sine are a
-    step for each angle."""
+    """Angles [batch, tokens, width] and both halves of the rotation, [batch, heads, tokens, width]; a cosine
+    and a sine are a step for each angle.
+    """
     steps = 3 * (q.count + k.count) + 2 * emb.count
     angles = (Route(0), Route(2), Route(3))
     kept = (Size(emb.shape, q.dtype), Size(emb.shape, q.dtype))
@@ -151,8 +153,10 @@ def gated_relative_position_bias(
     *,
     num_heads: int,
 ) -> Facts:
-    """A bias by distance [1, heads, tokens, tokens] times gates made of the queries [batch, tokens, heads x width] by a
-    weight [width, D]; padding is left out of the queries where offsets [batch, tokens] say so. macs: of that product."""
+    """A bias by distance [1, heads, tokens, tokens] times gates made of the queries [batch, tokens, heads x
+    width] by a weight [width, D]; padding is left out of the queries where offsets [batch, tokens] say so.
+    macs: of that product.
+    """
     batch, tokens = (query_layer if token_offset is None else token_offset).shape[:2]
     width = each(query_layer.shape[-1], num_heads, "num_heads")
     if weight.shape[0] != width:

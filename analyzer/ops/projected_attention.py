@@ -1,29 +1,16 @@
-"""Attention that makes its own queries, keys and values out of one input: macs of the projection and of the heads
-together; elementwise steps and what autograd keeps are those of `heads`, and the input. Bias is not counted.
+"""Attention that makes its own queries, keys and values out of one input: macs of the projection and of the
+heads together; elementwise steps and what autograd keeps are those of `heads`, and the input. Bias is not
+counted.
 """
 
 from __future__ import annotations
 
 from analyzer.graph import DType, Size
-from analyzer.ops.heads import Heads, each
+from analyzer.ops.heads import Heads, each, projection
 from analyzer.ops.rule import MICROSOFT, Buffer, Facts, Setting, Weight, refuse, rule
 from analyzer.spans import NOTHING, WHOLE, Route, Span
 
 Ints = tuple[int, ...]
-
-
-def _hidden(x: Size, weights: Size, sizes: Ints | None, heads: int) -> tuple[int, int]:
-    """Width of a head of queries and keys, and of values; the weights [channels, queries + keys + values] must fit."""
-    if len(weights.shape) != 2 or weights.shape[0] != x.shape[-1]:
-        raise refuse("WEIGHT_SHAPE", f"weights {weights.shape} do not fit an input {x.shape}")
-    parts = sizes if sizes else (weights.shape[1] // 3,) * 3
-    if len(parts) != 3 or sum(parts) != weights.shape[1] or parts[0] != parts[1]:
-        raise refuse(
-            "WEIGHT_SHAPE",
-            f"weights {weights.shape} do not hold queries, keys and values of {parts}",
-            attribute="qkv_hidden_sizes",
-        )
-    return each(parts[0], heads, "num_heads"), each(parts[2], heads, "num_heads")
 
 
 def _projected(
@@ -38,10 +25,12 @@ def _projected(
     masks: tuple[Size | None, Size | None],
     causal: bool,
 ) -> Facts:
-    """x [batch, tokens, channels], past [2, batch, heads, positions, width] -> the result, and the past with what is new."""
+    """x [batch, tokens, channels], past [2, batch, heads, positions, width] -> the result, and the past with
+    what is new.
+    """
     if len(x.shape) != 3:
         raise refuse("RANK", f"input {x.shape} must be [batch, tokens, channels]")
-    width, value_width = _hidden(x, weights, sizes, heads)
+    width, value_width = projection(x, weights, sizes, heads)
     batch, tokens, channels = x.shape
     before = 0 if past is None else past.shape[3]
     total: int | None = before + tokens
@@ -94,7 +83,9 @@ def attention(
     scale: float | None = None,
     unidirectional: int = 0,
 ) -> Facts:
-    """weights [channels, queries + keys + values]. A shared cache keeps its size, and is filled as far as an operand says."""
+    """weights [channels, queries + keys + values]. A shared cache keeps its size, and is filled as far as an
+    operand says.
+    """
     return _projected(
         x, weights, x.dtype, num_heads, qkv_hidden_sizes, past, bool(past_present_share_buffer), past_sequence_length,
         (mask_index, attention_bias), bool(unidirectional),
@@ -157,35 +148,6 @@ def quantized_attention(
     return Facts(said.outputs, macs=said.macs, elementwise=said.elementwise, spans=order)
 
 
-@rule("PackedAttention", domain=MICROSOFT)
-def packed_attention(
-    x: Size,
-    weights: Size,
-    bias: Size,
-    token_offset: Setting,
-    cumulative_sequence_length: Setting,
-    attention_bias: Size | None = None,
-    *,
-    num_heads: int,
-    qkv_hidden_sizes: Ints | None = None,
-    scale: float | None = None,
-) -> Facts:
-    """x [tokens, channels], padding left out; the heads are counted as if it were there, [batch, length] being
-    `token_offset`'s shape."""
-    width, value_width = _hidden(x, weights, qkv_hidden_sizes, num_heads)
-    batch, length = token_offset.shape
-    form = Heads(batch, length, length, num_heads, num_heads, width, value_width)
-    y = Size((x.shape[0], num_heads * value_width), x.dtype)
-    qkv = Size((x.shape[0], weights.shape[1]), x.dtype)
-    assert form.macs is not None
-    return Facts(
-        y,
-        macs=form.macs + x.count * weights.shape[1],
-        elementwise=form.elementwise(attention_bias is not None),
-        saved=(x, weights, qkv, y, form.statistics),
-    )
-
-
 @rule("LongformerAttention", domain=MICROSOFT)
 def longformer_attention(
     x: Size,
@@ -199,7 +161,8 @@ def longformer_attention(
     num_heads: int,
     window: int,
 ) -> Facts:
-    """A window on either side, and some tokens that see and are seen by all: the data says which, so that the cost is not
-    known."""
+    """A window on either side, and some tokens that see and are seen by all: the data says which, so that the
+    cost is not known.
+    """
     each(x.shape[-1], num_heads, "num_heads")
     return Facts(Size(x.shape, x.dtype), macs=None, elementwise=None)

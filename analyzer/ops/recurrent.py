@@ -1,13 +1,14 @@
 """Recurrent layers: LSTM, GRU, RNN.
 
-macs: each gate takes input and last state through a weight each, for every step, row and direction; bias is excluded.
-elementwise, for each element of a state and step: RNN 2 (sum, tanh); GRU 17 (3 sums, two sigmoids of 4, tanh, reset 1, blend 4);
-LSTM 22 (4 sums, three sigmoids of 4, two tanh, 3 products and a sum) and 6 more with peepholes. Other activations count
-as those do.
+macs: each gate takes input and last state through a weight each, for every step, row and direction; bias is
+excluded. elementwise, for each element of a state and step: RNN 2 (sum, tanh); GRU 17 (3 sums, two sigmoids
+of 4, tanh, reset 1, blend 4); LSTM 22 (4 sums, three sigmoids of 4, two tanh, 3 products and a sum) and 6
+more with peepholes. Other activations count as those do.
 
-Autograd keeps what torch's own cells keep on CPU, oneDNN left out: the input, and of every step the last state, the gates, and
-what else the cell multiplies: 1 state for RNN, 7 for GRU and for LSTM. A bidirectional layer keeps its input once for each
-direction, since torch lays a transposed one out anew for both; not so if it is the layer below's result.
+Autograd keeps what torch's own cells keep on CPU, oneDNN left out: the input, and of every step the last
+state, the gates, and what else the cell multiplies: 1 state for RNN (the first too), 7 for GRU and for LSTM.
+A bidirectional layer keeps its input once for each direction, since torch lays a transposed one out anew for
+both; not so if it is the layer below's result.
 """
 
 from __future__ import annotations
@@ -26,14 +27,15 @@ def _layer(
     r: Size,
     gates: int,
     steps: int,
-    states_kept: int,
+    kept: int,
     initial: int,
     direction: str,
     hidden_size: int | None,
     layout: int,
 ) -> Facts:
-    """x [time, batch, inputs], w [directions, gates x hidden, inputs], r [directions, gates x hidden, hidden]; or x
-    [batch, time, inputs] in layout 1. `initial` further operands hold states."""
+    """x [time, batch, inputs], w [directions, gates x hidden, inputs], r [directions, gates x hidden,
+    hidden]; or x [batch, time, inputs] in layout 1. `initial` further operands hold states.
+    """
     if len(x.shape) != 3:
         raise refuse("RANK", f"input {x.shape} must be [time, batch, inputs]")
     directions = 2 if direction == "bidirectional" else 1
@@ -45,7 +47,7 @@ def _layer(
         if weight.shape != (directions, gates * hidden, depth):
             raise refuse(
                 "WEIGHT_SHAPE",
-                f"{name} is {weight.shape}, {(directions, gates * hidden, depth)} goes with {direction} and input {x.shape}",
+                f"{name} is {weight.shape}, {direction} layers of {x.shape} need {(directions, gates * hidden, depth)}",
                 attribute="hidden_size",
             )
     cells = time * batch * directions
@@ -54,7 +56,8 @@ def _layer(
     else:
         every, last = (time, directions, batch, hidden), (directions, batch, hidden)
     copies = (Size(x.shape, x.dtype),) if directions == 2 and inputs != 2 * hidden else ()
-    states = Size((cells, states_kept * hidden), x.dtype)
+    first = batch * directions if kept == 1 else 0
+    states = Size((cells * kept + first, hidden), x.dtype)
     return Facts(
         (Size(every, x.dtype), *(Size(last, x.dtype) for _ in range(initial))),
         macs=cells * gates * hidden * (inputs + hidden),
@@ -138,5 +141,5 @@ def lstm(
     input_forget: int = 0,
     layout: int = 0,
 ) -> Facts:
-    """Gates input, output, forget, cell. Results: the state of every step, the last one, and the last cell."""
+    """Gates input, output, forget, cell. Results: every step's state, the last one, the last cell."""
     return _layer(x, w, r, 4, 28 if p is not None else 22, 7, 2, direction, hidden_size, layout)

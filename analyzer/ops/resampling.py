@@ -25,7 +25,8 @@ Ints = tuple[int, ...]
 Floats = tuple[float, ...]
 
 PHASES = 1024
-"""Most phases of an axis; a step that has more is taken as the nearest fraction that has not, off by at most 1e-6."""
+"""Most phases of an axis. A step that has more is taken as the nearest fraction that has not, as a rule within a
+millionth of a row."""
 
 ROUNDING: Mapping[str, Callable[[int, int], int]] = {
     "floor": lambda n, d: n // d,

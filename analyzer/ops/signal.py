@@ -111,7 +111,7 @@ def stft(
 
 
 @rule("HannWindow", "HammingWindow", since=17)
-def cosine_window(size: Setting, *, output_datatype: int = 1, periodic: int = 1) -> Facts:
+def hann_window(size: Setting, *, output_datatype: int = 1, periodic: int = 1) -> Facts:
     """A raised cosine over `size` points."""
     return _points(size, output_datatype, 4)
 

@@ -10,6 +10,7 @@ from collections import Counter
 import msgspec
 
 from analyzer.describe import Missing, Scene
+from analyzer.graph import Node
 from analyzer.ops.rule import Facts
 
 
@@ -39,7 +40,7 @@ def count(scene: Scene, counted: dict[int, Work] | None = None) -> Work:
     nodes = macs = elementwise = 0
     macs_complete = elementwise_complete = True
     missing: Counter[str] = Counter()
-    for said in scene.facts:
+    for node, said in zip(scene.graph.nodes, scene.facts, strict=True):
         nodes += 1
         if type(said) is Missing:
             macs_complete = elementwise_complete = False
@@ -50,6 +51,9 @@ def count(scene: Scene, counted: dict[int, Work] | None = None) -> Work:
             macs_complete = False
         else:
             macs += said.macs
+        if scene.bounded and not _exact(scene, node):
+            macs_complete &= not said.macs
+            elementwise_complete &= not said.elementwise
         if said.elementwise is None:
             elementwise_complete = False
         else:
@@ -65,6 +69,11 @@ def count(scene: Scene, counted: dict[int, Work] | None = None) -> Work:
     return Work(nodes, macs, elementwise, macs_complete, elementwise_complete, tuple(missing.items()))
 
 
+def _exact(scene: Scene, node: Node) -> bool:
+    """Whether all of a node's operands have exact sizes; else its figures are upper bounds."""
+    return all(size is None or size.exact for size in map(scene.size, node.inputs))
+
+
 def body(said: Facts, counted: dict[int, Work]) -> Work:
     """The work of the bodies that one node runs."""
     runs = []
@@ -73,8 +82,14 @@ def body(said: Facts, counted: dict[int, Work]) -> Work:
         if key not in counted:
             counted[key] = count(run.scene, counted)
         runs.append(_times(counted[key], run.repeat))
-    if said.exclusive:
-        return max(runs, key=lambda work: work.flops)
+    if said.exclusive:  # one that could not be counted might be dearer than the dearest known
+        dearest = max(runs, key=lambda work: work.flops)
+        return msgspec.structs.replace(
+            dearest,
+            macs_complete=all(work.macs_complete for work in runs),
+            elementwise_complete=all(work.elementwise_complete for work in runs),
+            missing=tuple(entry for work in runs for entry in work.missing),
+        )
     return Work(
         sum(work.nodes for work in runs),
         sum(work.macs for work in runs),

@@ -95,6 +95,7 @@ class _Ledger:
                 continue
             size = self.scene.size(name)
             amount = None if size is None else size.bytes
+            self.complete &= size is None or size.exact
             if place == 0 and isinstance(said, Facts):
                 viewed = self.owner.get(self.named(node, said.view))
                 if viewed is not None:

@@ -1,9 +1,9 @@
 import pytest
-from tests.ops.runtime import evaluated, facts, model, predicted, run
 
 from analyzer import Options, analyze
 from analyzer.errors import BadModel
 from analyzer.spans import POINTWISE, Affine, Route
+from tests.ops.graphs import evaluated, facts, model, predicted, run, runs
 
 RUN = [  # (opset, graph): onnxruntime has these
     (10, "(float[2,3] x) => (y) <float s={0.1}, uint8 z={3}> { y = QuantizeLinear(x, s, z) }"),
@@ -14,16 +14,21 @@ RUN = [  # (opset, graph): onnxruntime has these
     (13, "(int32[2,3] x) => (y) <float s={0.1}> { y = DequantizeLinear(x, s) }"),
     (19, "(float16[2,3] x) => (y) <float16[1] s, uint8[1] z> { y = QuantizeLinear<saturate=0>(x, s, z) }"),
     (19, "(int8[2,3] x) => (y) <float16[1] s> { y = DequantizeLinear(x, s) }"),
-    (21, "(float[2,8] x) => (y) <float[2,3] s, int8[2,3] z> { y = QuantizeLinear<axis=1, block_size=3>(x, s, z) }"),
-    (21, "(float[2,8] x) => (y) <float[1,8] s> { y = QuantizeLinear<axis=0, block_size=2, output_dtype=3>(x, s) }"),
+    (21, """(float[2,8] x) => (y) <float[2,3] s, int8[2,3] z>
+     { y = QuantizeLinear<axis=1, block_size=3>(x, s, z) }"""),
+    (21, """(float[2,8] x) => (y) <float[1,8] s>
+     { y = QuantizeLinear<axis=0, block_size=2, output_dtype=3>(x, s) }"""),
     (21, "(float[2,3] x) => (y) <float s={0.1}> { y = QuantizeLinear<output_dtype=4>(x, s) }"),
     (21, "(uint16[2,3] x) => (y) <float s={0.1}, uint16 z={3}> { y = DequantizeLinear(x, s, z) }"),
-    (21, "(float[1] q) => (y) <int4[4,8] x, float[4,2] s> { y = DequantizeLinear<axis=1, block_size=4>(x, s) }"),
+    (21, """(float[1] q) => (y) <int4[4,8] x, float[4,2] s>
+     { y = DequantizeLinear<axis=1, block_size=4>(x, s) }"""),
     (21, "(float[1] q) => (y) <uint4[8] x, float s={2}, uint4[1] z> { y = DequantizeLinear(x, s, z) }"),
     (11, "(float[2,3] x) => (y, s, z) { y, s, z = DynamicQuantizeLinear(x) }"),
-    (21, "(float[2,3] x) => (y) <float[3] s, uint8[3] z> { y = com.microsoft.QuantizeLinear<axis=1>(x, s, z) }"),
+    (21, """(float[2,3] x) => (y) <float[3] s, uint8[3] z>
+     { y = com.microsoft.QuantizeLinear<axis=1>(x, s, z) }"""),
     (21, "(float[2,3] x) => (y) <float s={0.1}> { y = com.microsoft.QuantizeLinear(x, s) }"),
-    (21, "(uint8[2,3] x) => (y) <float[2] s, uint8[2] z> { y = com.microsoft.DequantizeLinear<axis=0>(x, s, z) }"),
+    (21, """(uint8[2,3] x) => (y) <float[2] s, uint8[2] z>
+     { y = com.microsoft.DequantizeLinear<axis=0>(x, s, z) }"""),
     (21, "(uint8[2,3] x) => (y) <float s={0.1}> { y = com.microsoft.DequantizeLinear(x, s) }"),
 ]  # fmt: skip
 
@@ -33,7 +38,7 @@ EVALUATED = [  # (opset, graph): types that only onnx's reference implementation
     (23, "(float[2,3] x) => (y) <float s={0.1}> { y = QuantizeLinear<output_dtype=23>(x, s) }"),
     (23, "(uint8[2,3] x) => (y) <float s={0.1}> { y = DequantizeLinear<output_dtype=10>(x, s) }"),
     (25, "(float[2,3] x) => (y) <float s={0.1}, uint2 z={1}> { y = QuantizeLinear(x, s, z) }"),
-    (25, "(int2[2,3] x) => (y) <float16 s={0.1}> { y = DequantizeLinear(x, s) }"),
+    (25, "(int2[2,3] x) => (y) <float16[1] s> { y = DequantizeLinear(x, s) }"),
 ]  # fmt: skip
 
 
@@ -67,7 +72,8 @@ def test_a_weight_of_int4_in_blocks_takes_half_a_byte_each() -> None:
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "int32", "int4"])
 def test_codes_that_are_stored_are_weights_whatever_their_type(dtype: str) -> None:
     """A bias is int32, and counts like a weight of int8; scalar scales do not."""
-    graph = f"(float[2,3] x) => (y) <{dtype}[3] w, float s={{0.5}}> {{ d = DequantizeLinear(w, s)  y = Add(x, d) }}"
+    graph = f"""(float[2,3] x) => (y) <{dtype}[3] w, float s={{0.5}}>
+     {{ d = DequantizeLinear(w, s)  y = Add(x, d) }}"""
     totals = analyze(model(graph).SerializeToString(), Options()).to_dict()["totals"]
     assert (totals["parameters"]["known"], totals["buffers"]["known"]) == (3, 1)
 
@@ -102,5 +108,4 @@ def test_scales_that_do_not_fit_are_refused(reason: str, graph: str) -> None:
     with pytest.raises(BadModel) as caught:
         facts(graph)
     assert caught.value.reason == reason
-    with pytest.raises(Exception, match=""):
-        run(graph)
+    assert not runs(graph)

@@ -666,6 +666,7 @@ class TensorRow(_message.Message):
     DTYPE_FIELD_NUMBER: _builtins.int
     SHAPE_FIELD_NUMBER: _builtins.int
     BYTES_FIELD_NUMBER: _builtins.int
+    EXACT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """ONNX name, prefixed by its scope inside bodies."""
     role: _builtins.str
@@ -674,9 +675,11 @@ class TensorRow(_message.Message):
     """By numpy's and ml_dtypes' names: "float32", "int64", "bool", "bfloat16", "int4", "float8_e4m3fn", "string"."""
     bytes: _builtins.int
     """Exact bytes, sub-byte types by their bits and rounded up."""
+    exact: _builtins.bool
+    """False where the data decides the size: shape and bytes are then upper bounds."""
     @_builtins.property
     def shape(self) -> Global___Shape:
-        """Absent where only the data decides it."""
+        """Absent where only the data decides it and nothing bounds it."""
 
     def __init__(
         self,
@@ -686,10 +689,11 @@ class TensorRow(_message.Message):
         dtype: _builtins.str | None = ...,
         shape: Global___Shape | None = ...,
         bytes: _builtins.int | None = ...,
+        exact: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_bytes", b"_bytes", "_dtype", b"_dtype", "bytes", b"bytes", "dtype", b"dtype", "shape", b"shape"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bytes", b"_bytes", "_dtype", b"_dtype", "bytes", b"bytes", "dtype", b"dtype", "name", b"name", "role", b"role", "shape", b"shape"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bytes", b"_bytes", "_dtype", b"_dtype", "bytes", b"bytes", "dtype", b"dtype", "exact", b"exact", "name", b"name", "role", b"role", "shape", b"shape"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__bytes: _TypeAlias = _typing.Literal["bytes"]  # noqa: Y015
     _WhichOneofArgType__bytes: _TypeAlias = _typing.Literal["_bytes", b"_bytes"]  # noqa: Y015
