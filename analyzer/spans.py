@@ -106,7 +106,7 @@ def spread(kernel: int, stride: int = 1, dilation: int = 1, pad: int = 0) -> Aff
     lows: list[int | None] = [None] * stride
     highs: list[int | None] = [None] * stride
     taps = range(-pad, dilation * kernel - pad, dilation)
-    cycle = stride // math.gcd(dilation, stride)  # after so many taps the phases come round again, some rows lower
+    cycle = stride // math.gcd(dilation, stride)  # taps until the phases come round again
     for tap in taps[:cycle]:
         highs[tap % stride] = -(tap // stride)
     for tap in taps[-cycle:]:
@@ -178,13 +178,15 @@ class Reach(msgspec.Struct, frozen=True, gc=False):
         """Fewest rows that a position sees; 0 where some see only padding."""
         return min(map(_rows, self.lows, self.highs))
 
-    def through(self, taps: Affine) -> Reach:
-        """The Reach of an op's output that reads this one through `taps`."""
+    def through(self, taps: Affine) -> Reach | None:
+        """The Reach of an op's output that reads this one through `taps`; None where it has too many phases."""
         if taps is SAME:
             return self
         if self.period == 1 and taps.period == 1:
             return self._through_window(taps)
         turns = self.period // math.gcd(taps.advance, self.period)
+        if taps.period * turns > PHASES:
+            return None
         bounds = [self._hull(taps, turn, phase) for turn in range(turns) for phase in range(taps.period)]
         lows, highs = tuple(low for low, _ in bounds), tuple(high for _, high in bounds)
         advance = self.advance * (taps.advance * turns // self.period)
@@ -214,7 +216,7 @@ class Reach(msgspec.Struct, frozen=True, gc=False):
         if first is None or last is None:
             return None, None
         rows = range(first + turn * taps.advance, last + turn * taps.advance + 1, taps.step)
-        cycle = self.period // math.gcd(taps.step, self.period)  # after so many rows the phases come round again
+        cycle = self.period // math.gcd(taps.step, self.period)  # rows until the phases come round again
         lows = [self._row(self.lows, row) for row in rows[:cycle]]
         highs = [self._row(self.highs, row) for row in rows[-cycle:]]
         seen_low, seen_high = [x for x in lows if x is not None], [x for x in highs if x is not None]

@@ -1,6 +1,6 @@
 """From an .onnx file to a Model: the only room that knows ONNX's protobuf.
 
-    path or bytes ─▶ read ─▶ protobuf ─▶ convert ─▶ order (checks) ─▶ Model
+    path or bytes ─▶ read (wire: weights left behind) ─▶ protobuf ─▶ convert ─▶ order (checks) ─▶ Model
 
 Weights come in as sizes: their numbers are dropped here, and external data files are never opened.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from analyzer.graph import Model
 from analyzer.load.convert import model_of
-from analyzer.load.read import bytes_of, parse
+from analyzer.load.read import read
 
 __all__ = ["load"]
 
@@ -22,7 +22,7 @@ def load(model: str | os.PathLike[str] | bytes, name: str | None = None) -> Mode
 
     Raises BadInput where there is no readable file, BadModel where the bytes are not a whole, well-formed model.
     """
-    data = bytes_of(model)
+    proto, size = read(model)
     if name is None:
         name = "model" if isinstance(model, bytes) else Path(model).stem
-    return model_of(parse(data), name, len(data))
+    return model_of(proto, name, size)

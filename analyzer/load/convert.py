@@ -1,8 +1,4 @@
-"""ModelProto into Model: names, sizes and small values kept, numbers of weights dropped.
-
-What counts as small is fixed, since the digest of the structure depends on it: integers and booleans of up to
-`VALUE_LIMIT` elements, floating point of up to `FLOAT_LIMIT`.
-"""
+"""ModelProto into Model: names, sizes and small values kept, numbers of weights dropped (see `is_small`)."""
 
 from __future__ import annotations
 
@@ -18,10 +14,11 @@ import onnx
 from onnx import AttributeProto, numpy_helper
 
 from analyzer.errors import BadModel
-from analyzer.graph import DTYPES, VALUE_LIMIT, Function, Graph, Model, Node, Reference, Size, Tensor, Value
+from analyzer.graph import DTYPES, DType, Function, Graph, Model, Node, Reference, Size, Tensor, Value
 from analyzer.load.order import in_order
 
 FLOAT_LIMIT = 64
+SMALL_BYTES = 1024
 NESTING_LIMIT = 32
 _SMALL_BYTES = 64
 FIRST_IR_WITH_OPSETS = 3
@@ -272,6 +269,15 @@ def _small(data: bytes) -> Size:
     return _size(onnx.TensorProto.FromString(data))
 
 
+def is_small(dtype: DType, count: int) -> bool:
+    """Whether a stored tensor keeps its numbers. The digest of the structure depends on this rule.
+
+    Integers, booleans and strings of less than 1,024 bytes (what exporters leave in the file when they move weights
+    out), floating point of up to 64 elements: shapes, axes, scales and bounds, but no weight worth the name.
+    """
+    return count <= FLOAT_LIMIT if dtype.is_float else count * (dtype.bits or 64) < 8 * SMALL_BYTES
+
+
 def _size(proto: onnx.TensorProto) -> Size:
     """A stored tensor: its size, and its value where that is small and present. Clears the data of a large one."""
     dtype = DTYPES.get(proto.data_type)
@@ -289,7 +295,7 @@ def _size(proto: onnx.TensorProto) -> Size:
         proto.ClearField("external_data")
         proto.ClearField("data_location")
         return Size(shape, dtype)
-    if count > (FLOAT_LIMIT if dtype.kind in "fc" else VALUE_LIMIT):
+    if not is_small(dtype, count):
         for field in _DATA_FIELDS:
             proto.ClearField(field)
         return Size(shape, dtype)

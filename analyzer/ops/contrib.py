@@ -13,7 +13,7 @@ import numpy as np
 
 from analyzer.graph import DTYPE_NAMED, INT32, INT64, Size
 from analyzer.ops.rule import MICROSOFT, Facts, Setting, axis_of, refuse, rule
-from analyzer.ops.standard import span, standard
+from analyzer.ops.standard import result, span, standard
 from analyzer.spans import DATA, NOTHING, POINTWISE, WHOLE, Route, Routes, straight, window
 
 
@@ -176,3 +176,25 @@ def bifurcation_detector(
     most = cur_tokens.count + (0 if pred_tokens is None else pred_tokens.count)
     tokens = Size((most,), cur_tokens.dtype, exact=pred_tokens is None)
     return Facts((tokens, Size((), INT64)), elementwise=src_tokens.count + most, spans=(DATA,))
+
+
+@rule("Rfft", domain=MICROSOFT)
+def rfft(x: Size, *, normalized: int = 0, onesided: int = 1, signal_ndim: int = 1) -> Facts:
+    """Real signals along the last `signal_ndim` axes -> [..., frequencies, (real, imaginary)]."""
+    said = standard("DFT", Size((*x.shape, 1), x.dtype), version=17, axis=x.rank - 1, onesided=onesided)
+    return _spectral(said, Size(result(said).shape, x.dtype), x.rank - signal_ndim, x.rank, signal_ndim)
+
+
+@rule("Irfft", domain=MICROSOFT)
+def irfft(x: Size, *, normalized: int = 0, onesided: int = 1, signal_ndim: int) -> Facts:
+    """[..., frequencies, (real, imaginary)] -> real signals."""
+    said = standard("DFT", x, version=17, axis=x.rank - 2, inverse=1, onesided=onesided)
+    return _spectral(
+        said, Size(result(said).shape[:-1], x.dtype), x.rank - 1 - signal_ndim, x.rank, signal_ndim
+    )
+
+
+def _spectral(said: Facts, y: Size, kept: int, rank: int, signal_ndim: int) -> Facts:
+    """All axes from `kept` on are read whole; of more than one the steps are not known."""
+    routes: Routes = (*straight(kept), *(WHOLE,) * (rank - kept))
+    return Facts(y, elementwise=said.elementwise if signal_ndim == 1 else None, spans=routes)

@@ -1,7 +1,7 @@
 """Convolution and its transpose.
 
-macs: every tap of every output position counts, padding included; a transposed convolution counts from its input. Bias is
-excluded. Autograd keeps the input and the weight.
+macs: every tap of every output position counts, padding included; a transposed convolution counts from its input.
+Bias is excluded. Autograd keeps the input and the weight.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import math
 
 from analyzer.graph import Size
 from analyzer.ops.rule import Facts, refuse, rule
-from analyzer.ops.sliding import Ints, routes, slide
-from analyzer.spans import SAME, WHOLE, Affine, Read, Route, spread
+from analyzer.ops.sliding import Ints, grouped, routes, slide
+from analyzer.spans import PHASES, WHOLE, Read, Route, spread
 
 
 @rule("Conv")
@@ -47,7 +47,10 @@ def conv(
     return Facts(
         y,
         macs=y.count * depth,
-        spans=((Route(0), _channels(group, inputs, outputs), *routes(axes)), _weight(len(w.shape))),
+        spans=(
+            (Route(0), grouped(group, inputs, outputs), *routes(axes)),
+            (Route(1), *(WHOLE,) * (len(w.shape) - 1)),
+        ),
         saved=(x, w),
         lowering=positions * depth,
     )
@@ -74,6 +77,10 @@ def conv_transpose(
         raise refuse("CHANNEL_MISMATCH", f"input has {x.shape[1]} channels, weight takes {w.shape[0]}")
     kernel, rank = w.shape[2:], len(x.shape) - 2
     strides, dilations = strides or (1,) * rank, dilations or (1,) * rank
+    if min(*strides, *dilations) < 1:
+        raise refuse(
+            "STRIDE", f"strides {strides} and dilations {dilations} must be positive", attribute="strides"
+        )
     extra = output_padding or (0,) * rank
     for axis in range(rank):
         if extra[axis] and not 0 <= extra[axis] < max(strides[axis], dilations[axis]):
@@ -86,14 +93,21 @@ def conv_transpose(
         strides[i] * (x.shape[2 + i] - 1) + dilations[i] * (kernel[i] - 1) + 1 + extra[i] for i in range(rank)
     )
     begin, out = _crop(x.shape[2:], full, strides, pads or (0,) * (2 * rank), output_shape, auto_pad)
+    if min(out) < 1:
+        raise refuse("PADS", f"pads leave {out} of {full}", attribute="pads")
     y = Size((x.shape[0], w.shape[1] * group, *out), x.dtype)
-    spatial = tuple(Route(2 + i, spread(kernel[i], strides[i], dilations[i], begin[i])) for i in range(rank))
+    spatial = tuple(
+        Route(2 + i, spread(kernel[i], strides[i], dilations[i], begin[i]))
+        if strides[i] <= PHASES
+        else Read("global", 2 + i)
+        for i in range(rank)
+    )
     return Facts(
         y,
         macs=x.count * math.prod(w.shape[1:]),
         spans=(
-            (Route(0), _channels(group, w.shape[0] // group, y.shape[1]), *spatial),
-            _weight(len(w.shape)),
+            (Route(0), grouped(group, w.shape[0] // group, y.shape[1]), *spatial),
+            (WHOLE, Route(1) if group == 1 else WHOLE, *(WHOLE,) * rank),
         ),
         saved=(x, w),
         lowering=math.prod(x.shape[2:]) * math.prod(w.shape[1:]),
@@ -106,7 +120,9 @@ def _crop(
     """Padding at the start of each axis and the output's spatial shape."""
     rank = len(spatial)
     if wanted is None and auto_pad in ("SAME_UPPER", "SAME_LOWER"):
-        wanted = tuple(size * stride for size, stride in zip(spatial, strides, strict=True))
+        wanted = tuple(
+            min(size * stride, most) for size, stride, most in zip(spatial, strides, full, strict=True)
+        )
     if wanted is None:
         begin = (0,) * rank if auto_pad == "VALID" else pads[:rank]
         end = (0,) * rank if auto_pad == "VALID" else pads[rank:]
@@ -132,18 +148,3 @@ def _check(x: Size, w: Size, group: int, kernel_shape: Ints | None) -> None:
             f"kernel_shape {kernel_shape} is not the weight's {w.shape[2:]}",
             attribute="kernel_shape",
         )
-
-
-def _channels(group: int, inputs: int, outputs: int) -> Route | Read:
-    """Which input channels an output channel reads: all, or the block of its group."""
-    if group == 1:
-        return WHOLE
-    each = outputs // group
-    if inputs == each == 1:
-        return Route(1, SAME)
-    return Route(1, Affine(each, inputs, (0,) * each, (inputs - 1,) * each))
-
-
-def _weight(rank: int) -> tuple[Route | Read, ...]:
-    """A weight is read whole but for its output channel."""
-    return (WHOLE,) * rank

@@ -79,7 +79,8 @@ def range_(start: Setting, limit: Setting, delta: Setting, *, stash_type: int = 
     else:
         count = max(-((int(first) - int(last)) // int(step)), 0)
     exact = start.value_exact and limit.value_exact and delta.value_exact
-    value = _counted(first, step, count) if count <= VALUE_LIMIT and (start.dtype.bits or 0) >= 32 else None
+    half = start.dtype.is_float and (start.dtype.bits or 0) < 32  # what it is added up in, runtimes choose
+    value = None if half or count > VALUE_LIMIT else _counted(first, step, count)
     return Facts(Size((count,), start.dtype, value, exact, exact), elementwise=count, spans=NOTHING)
 
 

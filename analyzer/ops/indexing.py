@@ -68,7 +68,9 @@ def gather(x: Size, indices: Setting, *, axis: int = 0) -> Facts:
     axis = axis_of(axis, rank)
     _checked(indices, x.shape[axis])
     shape = (*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :])
-    value = known(math.prod(shape), lambda v, i: np.take(v, i.astype(np.int64), axis=axis), x, indices)
+    value = known(
+        math.prod(shape), lambda v, i: np.take(v, i.astype(np.int64), axis=axis, mode="wrap"), x, indices
+    )
     routes: list[Route | Read] = [Route(a if a < axis else a + width - 1) for a in range(rank)]
     routes[axis] = _picked(indices, x.shape[axis], axis)
     chosen: Routes = tuple(Route(axis + a) for a in range(width))

@@ -200,10 +200,11 @@ def clip_by_attribute(x: Size, *, max: float = FLOAT_MAX, min: float = -FLOAT_MA
 @rule("Clip", since=11)
 def clip(x: Size, min: Setting | None = None, max: Setting | None = None) -> Facts:
     """Bounds as scalar operands, either left out."""
-    y = Size(x.shape, x.dtype)
-    if x.value is not None and all(bound is None or bound.value is not None for bound in (min, max)):
-        low, high = (None if bound is None else bound.value for bound in (min, max))
-        y = Size(x.shape, x.dtype, x.value if low is high is None else np.clip(x.value, low, high))
+    value = x.value
+    for bound, limited in ((min, np.maximum), (max, np.minimum)):
+        if bound is not None and value is not None:
+            value = None if bound.value is None else limited(value, bound.value.reshape(()))
+    y = Size(x.shape, x.dtype, _cast(value, x))
     return Facts(y, elementwise=2 * math.prod(x.shape), spans=POINTWISE, saved=(x,), inplace=(x,))
 
 

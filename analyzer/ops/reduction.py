@@ -66,10 +66,10 @@ def _reduce(
 
 
 def _fitting(number: Value, x: Size) -> Value | None:
-    """The number in the type of x; None where runtimes would lose digits or overflow."""
+    """The number in the type of x; None where runtimes, adding up in doubles, would lose digits, or overflow."""
     if not x.dtype.is_float and number.dtype.kind == "f":
         limits = np.iinfo(x.dtype.numpy)
-        low, high = max(limits.min, -EXACT_LIMIT), min(limits.max, EXACT_LIMIT)
+        low, high = max(limits.min, -EXACT_LIMIT + 1), min(limits.max, EXACT_LIMIT - 1)
         if not ((number >= low) & (number <= high)).all():
             return None
     return number.astype(x.dtype.numpy, copy=False)

@@ -293,7 +293,9 @@ def _read(
             if edges is None:
                 routes[axis] = Read("data_dependent", axis)
                 continue
-            begin, end = (Fraction(edges[i]).limit_denominator(PHASES) for i in (number, number + len(extents)))
+            begin, end = (
+                Fraction(edges[i]).limit_denominator(PHASES) for i in (number, number + len(extents))
+            )
             cropped = Extent(extent.rows, extent.out, extent.scale, (begin, end))
         read = taps(cropped, sampling)
         routes[axis] = Read("global", axis) if read is None else Route(axis, read)

@@ -252,6 +252,8 @@ def _route(
         return OPAQUE_VIEW
     reach = view.reach and view.reach.through(route.taps)
     local = reach if view.local is view.reach else view.local and view.local.through(route.taps)
+    if view.reach is not None and reach is None:
+        return OPAQUE_VIEW
     return View(view.status, Carrier(route.axis, 1, result[route.axis]), reach, local)
 
 

@@ -1,7 +1,8 @@
-"""A tiny graph in ONNX text: as the rules describe it, and as onnxruntime or onnx's reference implementation runs it.
+"""A tiny graph in ONNX text, as the rules describe it and as onnxruntime or onnx's reference implementation
+runs it.
 
-A graph is `(inputs) => (outputs) <constants> { nodes }`. A tensor that is declared among the constants without numbers is
-stored, full of ones; so are the inputs when it is run.
+A graph is `(inputs) => (outputs) <constants> { nodes }`. A tensor that is declared among the constants without
+numbers is stored, full of ones; so are the inputs when it is run.
 """
 
 from __future__ import annotations

@@ -20,9 +20,9 @@ def ones(*shape: int) -> np.ndarray[Any, Any]:
 @pytest.mark.parametrize("block", [1, 2, 3])
 @pytest.mark.parametrize(("opset", "mode"), [(7, ""), (11, "DCR"), (11, "CRD"), (13, "CRD"), (28, "DCR")])
 def test_depth_becomes_space(opset: int, mode: str, block: int) -> None:
-    """A position reads one row, and the channels of its block: scattered in DCR, together in CRD. Nothing is computed."""
-    attributes = {"mode": mode} if mode else {}
-    lone = Lone("DepthToSpace", [ones(2, 2 * block**2, 2, 3)], opset, blocksize=block, **attributes)  # type: ignore[arg-type]
+    """A position reads one row, and the channels of its block: scattered in DCR, together in CRD."""
+    attributes: dict[str, Any] = {"mode": mode} if mode else {}
+    lone = Lone("DepthToSpace", [ones(2, 2 * block**2, 2, 3)], opset, blocksize=block, **attributes)
     lone.check()
     facts = lone.facts()
     assert (facts.macs, facts.elementwise, facts.saved) == (0, 0, ())
@@ -35,8 +35,8 @@ def test_depth_becomes_space(opset: int, mode: str, block: int) -> None:
 @pytest.mark.parametrize(("opset", "mode"), [(7, ""), (13, ""), (28, "DCR"), (28, "CRD")])
 def test_space_becomes_depth(opset: int, mode: str, block: int) -> None:
     """A position reads the rows of its block, and one channel: in turn in DCR, block^2 times in succession in CRD."""
-    attributes = {"mode": mode} if mode else {}
-    lone = Lone("SpaceToDepth", [ones(2, 3, 2 * block, 4 * block)], opset, blocksize=block, **attributes)  # type: ignore[arg-type]
+    attributes: dict[str, Any] = {"mode": mode} if mode else {}
+    lone = Lone("SpaceToDepth", [ones(2, 3, 2 * block, 4 * block)], opset, blocksize=block, **attributes)
     lone.check()
     for axis, rows in enumerate((2, 3, 2 * block, 4 * block)):
         seen = lone.rows(axis)

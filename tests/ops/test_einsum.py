@@ -4,13 +4,12 @@ import itertools
 import math
 import random
 
-import numpy as np
 import pytest
-from tests.ops.graphs import facts, predicted, run, runs
-from tests.ops.lone import Lone, inside
 
 from analyzer.errors import BadModel
 from analyzer.ops.rule import Facts
+from tests.ops.graphs import facts, predicted, run, runs
+from tests.ops.seen import Probe
 
 ROWS = [  # (equation, shapes, macs, elementwise)
     ("ij,jk->ik", "2,3 3,4", 2 * 3 * 4, 0),
@@ -55,10 +54,6 @@ REFUSED = [
 ]
 
 
-def shapes_of(text: str) -> list[tuple[int, ...]]:
-    return [tuple(map(int, part.split(","))) for part in text.split()]
-
-
 def graph(equation: str, shapes: str) -> str:
     operands = [f"float[{part}] x{place}" for place, part in enumerate(shapes.split())]
     names = ", ".join(f"x{place}" for place in range(len(operands)))
@@ -76,12 +71,9 @@ def test_a_sum_of_products_is_the_runtimes(equation: str, shapes: str, macs: int
 @pytest.mark.parametrize(("equation", "shapes", "place", "axes"), SPANS)
 def test_a_named_axis_keeps_its_place(equation: str, shapes: str, place: int, axes: tuple[int, ...]) -> None:
     """Each row of an operand set alone shows in the positions that its axis's route says."""
-    rng = np.random.default_rng(0)
-    operands = [rng.random(shape, np.float32) + 1 for shape in shapes_of(shapes)]
-    lone = Lone("Einsum", operands, 20, equation=equation)
+    probe = Probe(graph(equation, shapes))
     for axis in axes:
-        seen = lone.rows(axis, place)
-        assert seen == list(inside(lone.taps(axis, place), len(seen), operands[place].shape[axis]))
+        probe.check(f"x{place}", axis)
 
 
 def dearest_and_cheapest(
@@ -142,9 +134,7 @@ def kept(said: Facts) -> int:
 
 
 def test_both_sides_of_every_product_are_kept() -> None:
-    """torch 2.15 keeps 308 bytes of ij,jk,kl->il: the operands' 48, 80 and 120, and the first product's 60; of one operand
-    none.
-    """
+    """torch 2.15 keeps 308 bytes of ij,jk,kl->il: the operands' 48, 80 and 120, and the first product's 60."""
     assert kept(facts(graph("ij,jk,kl->il", "3,4 4,5 5,6"))) == 48 + 80 + 120 + 60
     assert kept(facts(graph("ij->i", "3,4"))) == 0
 

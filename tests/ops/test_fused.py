@@ -89,7 +89,8 @@ ACTIVATIONS = ["Relu", "Tanh", "Sigmoid", "LeakyRelu", "HardSigmoid", "Clip", "H
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_a_fused_activation_costs_what_it_costs_alone(activation: str) -> None:
     """FusedConv against Conv, Add and the activation: the same macs, elementwise steps and shapes."""
-    fused = f'(float[1,4,9,9] x, float[1,6,7,7] z) => (y) {W}> {{ y = com.microsoft.FusedConv<activation="{activation}", activation_params=[0.5, 0.5]>(x, v, b, z) }}'
+    fused = f"""(float[1,4,9,9] x, float[1,6,7,7] z) => (y) {W}>
+     {{ y = com.microsoft.FusedConv<activation="{activation}", activation_params=[0.5, 0.5]>(x, v, b, z) }}"""
     apart = f"""(float[1,4,9,9] x, float[1,6,7,7] z) => (y) {W}>
      {{ c = Conv(x, v, b)  s = Add(c, z)  y = {activation}(s) }}"""
     assert predicted(fused) == predicted(apart) == run(apart)

@@ -17,7 +17,8 @@ PRODUCTS = [  # (graph, macs, weights)
     ("""(float[2,3,64] a) => (y) <uint8[1024] w, float[64] s>
      { y = com.microsoft.MatMulBnb4<K=64, N=32, block_size=32, quant_type=1>(a, w, s) }""", 6 * 32 * 64, 64 * 32),
     ("""(float[3,32] a) => (y) <uint8[1024] w, float[64] s>
-     { y = com.microsoft.MatMulBnb4<K=64, N=32, block_size=32, quant_type=0, transB=0>(a, w, s) }""", 3 * 32 * 64, 64 * 32),
+     { y = com.microsoft.MatMulBnb4<K=64, N=32, block_size=32, quant_type=0, transB=0>(a, w, s) }""",
+     3 * 32 * 64, 64 * 32),
     # a blob: for each of 32 columns 2 blocks of 32 codes in 16 bytes, with a scale of 4 and a zero point of 1
     ("""(float[3,64] a) => (y) <uint8[1344] w, int64[2] s={64,32}>
      { y = com.microsoft.MatMulFpQ4(a, w, s) }""", 3 * 32 * 64, 64 * 32),

@@ -42,9 +42,11 @@ PRODUCTS = [  # (graph, macs): rows x columns x depth, over the batch
 
 LAYERS = [  # (graph, macs): 4 gates take 3 inputs and 5 states to 5 states, for 7 steps, 2 rows and each direction
     ("""(float[7,2,3] x) => (y, h, c) <uint8[1,3,20] w, uint8[1,5,20] r, float[1,40] b, float[1] s, uint8[1] z>
-     { y, h, c = com.microsoft.DynamicQuantizeLSTM<hidden_size=5>(x, w, r, b, , , , , s, z, s, z) }""", 7 * 2 * 4 * 5 * (3 + 5)),
+     { y, h, c = com.microsoft.DynamicQuantizeLSTM<hidden_size=5>(x, w, r, b, , , , , s, z, s, z) }""",
+     7 * 2 * 4 * 5 * (3 + 5)),
     ("""(float[7,2,3] x) => (y, h, c) <int8[2,3,20] w, int8[2,5,20] r, float[2] s, int8[2] z={0,0}, float[2,2,5] i>
-     { y, h, c = com.microsoft.DynamicQuantizeLSTM<hidden_size=5, direction="bidirectional">(x, w, r, , , i, i, , s, z, s, z) }""",
+     { y, h, c = com.microsoft.DynamicQuantizeLSTM<hidden_size=5, direction="bidirectional">
+       (x, w, r, , , i, i, , s, z, s, z) }""",
      2 * 7 * 2 * 4 * 5 * (3 + 5)),
 ]  # fmt: skip
 

@@ -1,20 +1,17 @@
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-import onnx.reference
 import pytest
-from tests.ops.graphs import evaluated, facts, predicted, run, runs
-from tests.ops.lone import Lone
 
 from analyzer.errors import BadModel
-from analyzer.spans import Read, Route
+from analyzer.spans import Read
+from tests.ops.graphs import evaluated, facts, predicted, run, runs
+from tests.ops.seen import Probe
 
 # T steps, N rows, I inputs, H states; W, R, B by the number of gates
 LSTM = "float[{d},20,3] w, float[{d},20,5] r, float[{d},40] b"
 GRU = "float[{d},15,3] w, float[{d},15,5] r, float[{d},30] b"
 RNN = "float[{d},5,3] w, float[{d},5,5] r, float[{d},10] b"
+PEEPHOLES = LSTM + ", float[1,2,5] i, float[1,2,5] j, float[1,15] p"
 
 LAYERS = [  # x [7, 2, 3] -> 5 states: (outputs, weights, call, directions, gates)
     ("y, h, c", LSTM, "LSTM<hidden_size=5>(x, w, r)", 1, 4),
@@ -22,7 +19,7 @@ LAYERS = [  # x [7, 2, 3] -> 5 states: (outputs, weights, call, directions, gate
     ("y, h, c", LSTM, 'LSTM<hidden_size=5, direction="reverse">(x, w, r, b)', 1, 4),
     ("y, h, c", LSTM, 'LSTM<hidden_size=5, direction="bidirectional">(x, w, r, b)', 2, 4),
     ("y, h, c", LSTM + ", int32[2] s={{7,4}}", "LSTM<hidden_size=5>(x, w, r, b, s)", 1, 4),
-    ("y, h, c", LSTM + ", float[1,2,5] i, float[1,2,5] j, float[1,15] p", "LSTM<hidden_size=5, input_forget=1>(x, w, r, b, , i, j, p)", 1, 4),
+    ("y, h, c", PEEPHOLES, "LSTM<hidden_size=5, input_forget=1>(x, w, r, b, , i, j, p)", 1, 4),
     ("y, h, c", LSTM, 'LSTM<hidden_size=5, activations=["HardSigmoid", "Relu", "Softsign"], clip=3.0>(x, w, r)', 1, 4),
     (", h", LSTM, "LSTM<hidden_size=5>(x, w, r)", 1, 4),
     ("y, h", GRU, "GRU<hidden_size=5>(x, w, r)", 1, 3),
@@ -43,10 +40,11 @@ STEPS = [  # for each state and step
     ("RNN", RNN, "", 1 + 1),
     ("GRU", GRU, "", 3 + 2 * 4 + 1 + 1 + 4),
     ("LSTM", LSTM, "", 4 + 3 * 4 + 2 + 3 + 1),
-    ("LSTM", LSTM + ", float[1,15] p", ", , , , , p", 22 + 3 + 3),
+    ("LSTM", PEEPHOLES, ", , , , , p", 22 + 3 + 3),
 ]
 
-KEPT = [  # (op, gates, inputs, direction, bytes that torch 2.15 keeps on CPU, oneDNN off, of 10 steps, 4 rows, 16 states)
+# bytes that torch 2.15 keeps on CPU, oneDNN off, of 10 steps, 4 rows and 16 states
+KEPT = [  # (op, gates, inputs, direction, bytes)
     ("LSTM", 4, 24, "forward", 21760),
     ("LSTM", 4, 24, "bidirectional", 43520),  # of a batch-first input
     ("LSTM", 4, 32, "bidirectional", 40960),  # the second of two layers
@@ -91,10 +89,11 @@ def test_in_layout_1_rows_come_first(outputs: str, weights: str, call: str) -> N
 
 def test_a_gru_costs_what_its_gates_cost() -> None:
     """3 gates x (16 + 32) x 32 for each of 10 steps and 4 rows: 184,320, and a bias adds none."""
-    plain = (
-        "(float[10,4,16] x) => (y) <float[1,96,16] w, float[1,96,32] r> { y = GRU<hidden_size=32>(x, w, r) }"
+    weights = "float[1,96,16] w, float[1,96,32] r, float[1,192] b"
+    plain, biased = (
+        f"(float[10,4,16] x) => (y) <{weights}> {{ y = GRU<hidden_size=32>({operands}) }}"
+        for operands in ("x, w, r", "x, w, r, b")
     )
-    biased = "(float[10,4,16] x) => (y) <float[1,96,16] w, float[1,96,32] r, float[1,192] b> { y = GRU<hidden_size=32>(x, w, r, b) }"
     assert facts(plain).macs == facts(biased).macs == 3 * (16 + 32) * 32 * 10 * 4 == 184_320
 
 
@@ -122,24 +121,17 @@ def test_autograd_keeps_what_torchs_cells_keep(
 @pytest.mark.parametrize("op_type", ["LSTM", "GRU", "RNN"])
 @pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
 def test_a_step_sees_what_its_direction_lets_it_see(op_type: str, direction: str) -> None:
-    """A step of the input that is changed changes the states after it, before it, or all; and those of its own row only."""
+    """A step of the input that is changed changes the states after it, before it, or all, of its own row."""
     gates, d = {"LSTM": 4, "GRU": 3, "RNN": 1}[op_type], 2 if direction == "bidirectional" else 1
-    rng = np.random.default_rng(1)
-    x, w, r = (
-        rng.standard_normal(s).astype(np.float32) for s in ((6, 2, 3), (d, 4 * gates, 3), (d, 4 * gates, 4))
+    probe = Probe(
+        f"(float[6,2,3] x, float[{d},{4 * gates},3] w, float[{d},{4 * gates},4] r, float[{d},2,4] i) => (y)"
+        f'{{ y = {op_type}<hidden_size=4, direction="{direction}">(x, w, r, , , i) }}'
     )
-    lone = Lone(op_type, [x, w, r], 22, hidden_size=4, direction=direction)
-    (base,) = lone.run()
     word = {"forward": Read("prefix", 0), "reverse": Read("suffix", 0)}.get(direction, Read("global"))
-    assert lone.route(0) == word
-    assert lone.route(1) == Route(2)
-    for step in range(6):
-        other: Any = x.copy()
-        other[step, 1] += 1
-        changed = np.abs(lone.run(x0=other)[0] - base).max(axis=(1, 3)) > 1e-7
-        assert not changed[:, 0].any()
-        seen = {"prefix": range(step, 6), "suffix": range(step + 1), "global": range(6)}[word.kind]
-        assert list(np.flatnonzero(changed[:, 1])) == list(seen)
+    assert probe.route("x", 0) == word
+    assert probe.shown("x", 0, to=0) == probe.told("x", 0, to=0)
+    probe.check("x", 1)
+    probe.check("i", 1)
 
 
 @pytest.mark.parametrize(("reason", "call"), REFUSED)

@@ -33,7 +33,7 @@ REGIONS = [
         [ones(2, 3, 8, 9), *BOXES],
         {"output_height": 7, "output_width": 7, "sampling_ratio": 2},
     ),
-    ("RoiAlign", 22, [ones(2, 3, 8, 9), *BOXES], {"coordinate_transformation_mode": "output_half_pixel"}),
+    ("RoiAlign", 16, [ones(2, 3, 8, 9), *BOXES], {"coordinate_transformation_mode": "output_half_pixel"}),
     ("MaxRoiPool", 8, [ones(2, 3, 8, 9), np.zeros((6, 5), F32)], {"pooled_shape": [2, 3]}),
 ]
 
@@ -89,7 +89,7 @@ FOLDS = [
     # channels, image, block, attributes
     (3, (5, 6), (2, 2), {}),
     (1, (5, 6), (2, 3), {"strides": [2, 1]}),
-    (2, (5, 6), (2, 2), {"dilations": [2, 1], "strides": [1, 2], "pads": [1, 0, 0, 1]}),
+    (2, (5, 6), (2, 2), {"dilations": [1, 2], "strides": [1, 2], "pads": [1, 0, 0, 1]}),
     (2, (7,), (3,), {"strides": [2]}),
     (2, (9,), (2,), {"dilations": [3]}),
     (1, (4, 5, 6), (2, 2, 2), {}),
@@ -122,12 +122,14 @@ def test_columns_fold_into_a_picture(
 def test_a_row_reads_the_blocks_that_touch_it(
     channels: int, image: tuple[int, ...], block: tuple[int, ...], attributes: dict[str, Any]
 ) -> None:
-    """Blocks lie in order, so a row of the first axis sees a run of them; a channel sees its own columns."""
+    """Blocks lie in order, so a row of the first axis sees a run of them; a channel sees its own columns. onnxruntime
+    folds a dilated line wrongly.
+    """
     lone = fold(channels, image, block, attributes)
     for axis in (0, 1):
-        seen = lone.rows(axis)
+        seen = lone.rows(axis, lone.evaluate)
         assert list(inside(lone.taps(axis), len(seen), lone.named["x0"].shape[axis])) == seen
-    seen = lone.rows(2)
+    seen = lone.rows(2, lone.evaluate)
     for said, read in zip(inside(lone.taps(2), len(seen), lone.named["x0"].shape[2]), seen, strict=True):
         assert not read or (min(said), max(said)) == (min(read), max(read))
         assert said == read or len(image) > 1
@@ -156,9 +158,7 @@ def test_a_deformable_convolution_counts_as_a_convolution(
     assert facts.elementwise == x[0] * x[1] * taps * positions * (8 + (mask is not None))
     assert facts.lowering == w[1] * taps * positions
     assert len(facts.saved) == (3 if mask is None else 4)
-    group = attributes.get("group", 1)
-    seen = [WHOLE] if group == 1 else [lone.route(1)]
-    assert lone.route(1) in seen
+    assert (lone.route(1) == WHOLE) == ("group" not in attributes)
     assert [lone.route(axis) for axis in (2, 3)] == [Read("data_dependent", 2), Read("data_dependent", 3)]
 
 

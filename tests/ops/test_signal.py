@@ -55,7 +55,7 @@ def test_a_transform_along_any_axis_but_the_last(axis: int) -> None:
 
 
 SIGNAL = np.ones((2, 128, 1), F32)
-FRAMES = [
+FRAMES: list[tuple[list[Any], int, int]] = [
     ([SIGNAL, number(8), np.ones(16, F32)], 16, 8),
     ([SIGNAL, number(8), None, number(16)], 16, 8),
     ([SIGNAL, number(8), np.ones(16, F32), number(16)], 16, 8),
@@ -77,7 +77,7 @@ def test_frames_are_whole(operands: list[Any], points: int, step: int, onesided:
 
 def test_onnx_counts_frames_otherwise() -> None:
     """The reason why its inference is no part of an answer: 16 frames fit, by hand as in onnxruntime."""
-    lone = Lone("STFT", FRAMES[3][0], 17)  # type: ignore[arg-type]
+    lone = Lone("STFT", FRAMES[3][0], 17)
     model = onnx.shape_inference.infer_shapes(onnx.load_from_string(lone.model), data_prop=True)
     inferred = [dim.dim_value for dim in model.graph.output[0].type.tensor_type.shape.dim]
     size = lone.scene().size("y0")
@@ -95,8 +95,8 @@ def test_a_frame_sees_its_own_samples() -> None:
 
 def test_a_window_is_multiplied_with_and_kept() -> None:
     """One multiply per sample of each frame, beside the transforms; 15 frames of 16 in each of 2 signals."""
-    with_window = Lone("STFT", FRAMES[0][0], 17).facts()  # type: ignore[arg-type]
-    without = Lone("STFT", FRAMES[1][0], 17).facts()  # type: ignore[arg-type]
+    with_window = Lone("STFT", FRAMES[0][0], 17).facts()
+    without = Lone("STFT", FRAMES[1][0], 17).facts()
     assert without.elementwise == 2 * 15 * (5 * 16 * 4)
     assert with_window.elementwise == without.elementwise + 2 * 15 * 16
     assert [size.shape for size in with_window.saved] == [(16,)]

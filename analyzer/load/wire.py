@@ -1,0 +1,287 @@
+"""The structure of a model, read off the wire: protobuf's fields are walked, and the data of large tensors is skipped.
+
+What comes out is a model again, in protobuf, a legal one: where data was left out, the tensor says that it lies in an
+external file (which nobody ever opens). What goes in may be gigabytes, on disk, in memory or still on its way; what is
+held is the structure alone. Of a file on disk the weights are not even read.
+
+Fields that may hold a tensor, at any depth, are those that onnx's own descriptors name. A message of less
+than `WHOLE_BYTES` is taken as it is, unknown fields pass through, and the order of fields stays, so that a
+parser finds in the structure what it would find in the model. A fault is told with its byte offset.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Any, BinaryIO
+
+import onnx
+
+from analyzer.errors import BadModel
+
+WHOLE_BYTES = 64 << 10
+"""Messages shorter than this are not looked into: no tensor in them is large."""
+
+DEPTH_LIMIT = 100
+"""Messages within messages: protobuf's own limit."""
+
+_LAST_FIELD = 30
+"""No field of a ModelProto has a number above this; a higher one is no model's."""
+
+_BLOCK = 64 << 10
+_VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
+_DATA = frozenset(
+    onnx.TensorProto.DESCRIPTOR.fields_by_name[name].number
+    for name in (
+        "raw_data",
+        "float_data",
+        "int32_data",
+        "string_data",
+        "int64_data",
+        "double_data",
+        "uint64_data",
+    )
+)
+_ABSENT = onnx.TensorProto(
+    data_location=onnx.TensorProto.EXTERNAL,
+    external_data=[onnx.StringStringEntryProto(key="location", value="weights.bin")],
+).SerializeToString()
+"""The fields that a tensor without its data ends with."""
+
+
+def structure_of(file: BinaryIO, whole_bytes: int = WHOLE_BYTES) -> bytes:
+    """The structure of the model that a binary file holds from here to its end; it is read once, forward.
+
+    Raises BadModel with the byte offset: TRUNCATED, NESTED_TOO_DEEPLY, or NOT_ONNX where the bytes break the rules.
+    """
+    return _Reader(file, whole_bytes).model()
+
+
+def structure_of_chunks(chunks: Iterable[bytes]) -> bytes:
+    """The same of a stream of chunks, cut anywhere."""
+    return structure_of(io.BufferedReader(_Chunks(chunks), _BLOCK))  # type: ignore[type-var]  # the stubs ask for more
+
+
+def fault_in(data: bytes) -> BadModel:
+    """Why a parser refused these bytes, looked for at every depth."""
+    reader = _Reader(io.BytesIO(data), 0)
+    try:
+        reader.model()
+    except BadModel as fault:
+        if fault.reason != "TRUNCATED" or (fault.facts["offset"] != "0" and reader.highest <= _LAST_FIELD):
+            return fault
+        offset = fault.facts["offset"]
+        return BadModel(
+            "NOT_ONNX", f"not an ONNX model: no valid protobuf from byte {offset} on", offset=offset
+        )
+    return BadModel("NOT_ONNX", "not an ONNX model: its fields are not those of one")
+
+
+class _Chunks(io.RawIOBase):
+    """Chunks as a file that can only be read forward."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self.chunks = iter(chunks)
+        self.left = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]  # any writable buffer
+        while not self.left:
+            chunk = next(self.chunks, None)
+            if chunk is None:
+                return 0
+            self.left = memoryview(chunk)
+        count = min(len(buffer), len(self.left))
+        buffer[:count] = self.left[:count]
+        self.left = self.left[count:]
+        return count
+
+
+@cache
+def _inside(message: str) -> Mapping[int, str]:
+    """Fields of a message type that hold messages in which, at some depth, there may be a tensor."""
+    descriptor = _DESCRIPTORS[message]
+    children = {
+        field.number: field.message_type.name for field in descriptor.fields if field.message_type is not None
+    }
+    return {number: child for number, child in children.items() if child in _holders()}
+
+
+@cache
+def _holders() -> frozenset[str]:
+    """Message types that are, or may hold, a tensor."""
+    holders = {"TensorProto"}
+    while True:
+        more = {
+            name
+            for name, descriptor in _DESCRIPTORS.items()
+            if any(
+                field.message_type is not None and field.message_type.name in holders
+                for field in descriptor.fields
+            )
+        }
+        if more <= holders:
+            return frozenset(holders)
+        holders |= more
+
+
+_DESCRIPTORS: dict[str, Any] = dict(onnx.ModelProto.DESCRIPTOR.file.message_types_by_name)
+
+
+class _Reader:
+    """A position in a file, a block of which is in memory."""
+
+    def __init__(self, file: BinaryIO, whole_bytes: int) -> None:
+        self.file, self.whole_bytes = file, whole_bytes
+        self.block, self.at, self.before = b"", 0, 0  # the block, the place in it, and the bytes before it
+        self.seekable = file.seekable()
+        self.highest = 0  # number of a field of the model itself
+
+    @property
+    def offset(self) -> int:
+        return self.before + self.at
+
+    def model(self) -> bytes:
+        """The whole file as one message."""
+        pieces: list[bytes] = []
+        while self.more():
+            self.field("ModelProto", None, pieces, 0)
+        return b"".join(pieces)
+
+    def message(self, kind: str, end: int, depth: int) -> list[bytes]:
+        """The fields of one message up to `end`."""
+        if depth > DEPTH_LIMIT:
+            raise _fault(
+                "NESTED_TOO_DEEPLY", self.offset, f"messages are nested more than {DEPTH_LIMIT} deep"
+            )
+        pieces: list[bytes] = []
+        while self.offset < end:
+            self.field(kind, end, pieces, depth)
+        if self.offset != end:
+            raise _fault("NOT_ONNX", end, f"a field passes the end of its {kind}")
+        if kind == "TensorProto":
+            pieces.append(_ABSENT)
+        return pieces
+
+    def field(self, kind: str, end: int | None, pieces: list[bytes], depth: int) -> None:
+        """One field: kept, looked into, or, where it is a large tensor's data, skipped."""
+        start = self.offset
+        tag = self.varint()
+        number, wire = tag >> 3, tag & 7
+        dropped = kind == "TensorProto" and number in _DATA
+        if end is None:
+            self.highest = max(self.highest, number)
+        if number == 0:
+            raise _fault("NOT_ONNX", start, "a field has number 0")
+        if wire == _LENGTH:
+            length = self.varint()
+            if end is not None and self.offset + length > end:
+                raise _fault("NOT_ONNX", start, f"field {number} of {kind} is longer than what holds it")
+            child = _inside(kind).get(number)
+            if dropped:
+                self.skip(length, start, number)
+            elif child is not None and length >= self.whole_bytes:
+                within = self.message(child, self.offset + length, depth + 1)
+                pieces += (_varint(tag), _varint(sum(map(len, within))), *within)
+            else:
+                pieces += (_varint(tag), _varint(length), self.take(length, start, number))
+        elif wire == _VARINT:
+            value = self.varint()
+            if not dropped:
+                pieces += (_varint(tag), _varint(value))
+        elif wire in (_FIXED32, _FIXED64):
+            data = self.take(4 if wire == _FIXED32 else 8, start, number)
+            if not dropped:
+                pieces += (_varint(tag), data)
+        else:
+            raise _fault("NOT_ONNX", start, f"field {number} of {kind} has wire type {wire}")
+
+    def more(self) -> bool:
+        """Whether a byte is left."""
+        if self.at < len(self.block):
+            return True
+        self.before += len(self.block)
+        self.block, self.at = self.file.read(_BLOCK), 0
+        return bool(self.block)
+
+    def varint(self) -> int:
+        """A number of up to ten bytes, seven bits each, lowest first."""
+        start = self.offset
+        value = shift = 0
+        while shift < 70:
+            if self.at >= len(self.block) and not self.more():
+                raise _fault("TRUNCATED", start, "the file ends inside a number: cut off?")
+            byte = self.block[self.at]
+            self.at += 1
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                return value & 0xFFFF_FFFF_FFFF_FFFF
+            shift += 7
+        raise _fault("NOT_ONNX", start, "a number is longer than ten bytes")
+
+    def take(self, length: int, start: int, number: int) -> bytes:
+        """The next `length` bytes."""
+        stop = self.at + length
+        if stop <= len(self.block):
+            data = self.block[self.at : stop]
+            self.at = stop
+            return data
+        data = self.block[self.at :]
+        rest = self.file.read(length - len(data))
+        self.before += self.at + length
+        self.block, self.at = b"", 0
+        if len(data) + len(rest) < length:
+            raise _cut(start, number, self.before - length + len(data) + len(rest))
+        return data + rest
+
+    def skip(self, length: int, start: int, number: int) -> None:
+        """Past `length` bytes that nobody wants."""
+        stop = self.at + length
+        if stop <= len(self.block):
+            self.at = stop
+            return
+        rest = stop - len(self.block)
+        self.before += stop
+        self.block, self.at = b"", 0
+        if self.seekable:
+            place = self.file.tell()
+            size = self.file.seek(0, io.SEEK_END)
+            if place + rest > size:
+                raise _cut(start, number, size)
+            self.file.seek(place + rest)
+            return
+        while rest:
+            read = len(self.file.read(min(rest, _BLOCK)))
+            if not read:
+                raise _cut(start, number, self.before - rest)
+            rest -= read
+
+
+def _varint(value: int) -> bytes:
+    if value < 0x80:
+        return bytes((value,))
+    encoded = bytearray()
+    while value >= 0x80:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
+
+
+def _cut(start: int, number: int, size: int) -> BadModel:
+    return _fault(
+        "TRUNCATED", start, f"the file ends at byte {size} inside field {number}, begun there: cut off?"
+    )
+
+
+def _fault(reason: str, offset: int, message: str) -> BadModel:
+    return BadModel(
+        reason,
+        f"not an ONNX model: at byte {offset} {message}"
+        if reason == "NOT_ONNX"
+        else f"at byte {offset} {message}",
+        offset=offset,
+    )
