@@ -230,7 +230,8 @@ def bipartite(
         dag.add_node(index, node=node)
         dag.add_edges_from((name, index) for name in (*node.inputs, *node.captures) if name)
         dag.add_edges_from((index, name) for name in node.outputs if name)
-    return nx.freeze(dag)
+    nx.freeze(dag)
+    return dag
 
 
 class Function(msgspec.Struct, frozen=True, eq=False):

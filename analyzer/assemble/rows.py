@@ -136,7 +136,7 @@ def _node(
 
 def _lowering(said: Facts) -> int | None:
     """Bytes of the im2col matrix, in the output's element type."""
-    output = said.outputs[0] if type(said.outputs) is tuple else said.outputs
+    output = said.results[0]
     if said.lowering is None or type(output) is not Size or output.dtype.bits is None:
         return None
     return (said.lowering * output.dtype.bits + 7) // 8

@@ -61,7 +61,7 @@ class Scene(msgspec.Struct, frozen=True, eq=False):
 def describe(model: Model, options: Options) -> Scene:
     """Describe the main graph at the sizes that `options` binds. Raises BadOption, and BadModel unless lenient."""
     binding = Binding(model.graph.inputs, options)
-    entered = {name: UNKNOWN if size is None else size for name, size in binding.sizes.items()}
+    entered: Sizes = {name: UNKNOWN if size is None else size for name, size in binding.sizes.items()}
     try:
         scene = _Walk(model, options.lenient).scene(model.graph, entered, set())
     except BadModel as error:
@@ -108,7 +108,7 @@ class _Walk:
                 for name in node.outputs:
                     sizes.setdefault(name, UNKNOWN)
                 continue
-            outputs = said.outputs if type(said.outputs) is tuple else (said.outputs,)
+            outputs = said.results
             if bounded and any(map(_bounded, operands)):
                 outputs = _passed_on(outputs, operands, said, rule)
             bounded = _place(node, outputs, operands, sizes) or bounded
@@ -240,7 +240,7 @@ class Body:
 def _results(scene: Scene) -> tuple[Known | None, ...]:
     """Sizes of a body's outputs, None where unknown."""
     found = [scene.sizes.get(tensor.name) for tensor in scene.graph.outputs]
-    return tuple(None if size is None or type(size) is Unknown else _own(size) for size in found)
+    return tuple(_own(size) if isinstance(size, Known) else None for size in found)
 
 
 def _all_constant(node: Node, constants: set[str]) -> bool:

@@ -11,7 +11,7 @@ import math
 from analyzer.graph import Size
 from analyzer.ops.rule import Facts, refuse, rule
 from analyzer.ops.sliding import Ints, grouped, routes, slide
-from analyzer.spans import PHASES, WHOLE, Read, Route, spread
+from analyzer.spans import PHASES, WHOLE, Read, Route, Routes, spread
 
 
 @rule("Conv")
@@ -44,13 +44,12 @@ def conv(
     positions = math.prod(axis.out for axis in axes)
     y = Size((x.shape[0], outputs, *(axis.out for axis in axes)), x.dtype)
     depth = math.prod(w.shape[1:])
+    reads: Routes = (Route(0), grouped(group, inputs, outputs), *routes(axes))
+    weight: Routes = (Route(1), *(WHOLE,) * (len(w.shape) - 1))
     return Facts(
         y,
         macs=y.count * depth,
-        spans=(
-            (Route(0), grouped(group, inputs, outputs), *routes(axes)),
-            (Route(1), *(WHOLE,) * (len(w.shape) - 1)),
-        ),
+        spans=(reads, weight),
         saved=(x, w),
         lowering=positions * depth,
     )
@@ -102,13 +101,12 @@ def conv_transpose(
         else Read("global", 2 + i)
         for i in range(rank)
     )
+    reads: Routes = (Route(0), grouped(group, w.shape[0] // group, y.shape[1]), *spatial)
+    weight: Routes = (WHOLE, Route(1) if group == 1 else WHOLE, *(WHOLE,) * rank)
     return Facts(
         y,
         macs=x.count * math.prod(w.shape[1:]),
-        spans=(
-            (Route(0), grouped(group, w.shape[0] // group, y.shape[1]), *spatial),
-            (WHOLE, Route(1) if group == 1 else WHOLE, *(WHOLE,) * rank),
-        ),
+        spans=(reads, weight),
         saved=(x, w),
         lowering=math.prod(x.shape[2:]) * math.prod(w.shape[1:]),
     )

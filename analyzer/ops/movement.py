@@ -250,7 +250,10 @@ def slice_(
     x: Size, starts: Setting, ends: Setting, axes: Setting | None = None, steps: Setting | None = None
 ) -> Facts:
     """Rows `starts` up to `ends` in steps, of each axis named; steps may be negative. All of them at most."""
-    if any(operand is not None and operand.value is None for operand in (starts, ends, axes, steps)):
+    told = (starts, axes, steps)
+    if ends.value is None or any(
+        size is not None and not (size.value is not None and size.value_exact) for size in told
+    ):
         cut = range(len(x.shape)) if axes is None or axes.value is None else axes.ints()
         routes = list[Route | Read](straight(len(x.shape)))
         for axis in cut:

@@ -1,18 +1,22 @@
 """Element by element: arithmetic, comparison, activation. A row per op.
 
 elementwise: one per output element and arithmetic step, a transcendental function being one step; the steps of each op
-are its row's number. Operands broadcast as numpy's do. Values ride along where small and known.
+are its row's number. Operands broadcast as numpy's do.
+
+Values ride along where small and known. One that is an upper bound (of a size, so at least 0) stays one: where an op
+falls with it, its lower end counts, and a comparison is told only where both ends agree on it.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
 
-from analyzer.graph import BOOL, Size, Value
+from analyzer.graph import BOOL, VALUE_LIMIT, Size, Value
 from analyzer.ops.rule import Facts, Setting, broadcast, known, refuse, rule, signed
 from analyzer.spans import POINTWISE
 
@@ -20,6 +24,11 @@ Kept = Literal["nothing", "input", "output"]
 EXACT_LIMIT = 2**53
 """Up to here doubles count every integer."""
 FLOAT_MAX = float(np.finfo(np.float32).max)
+RISING = frozenset((
+    "Abs", "Sign", "Ceil", "Floor", "Round", "Sqrt", "Exp", "Log", "Erf", "Relu", "Sigmoid", "Tanh", "Sinh", "Atan",
+    "Asinh", "Not",
+))  # fmt: skip
+"""Where from 0 on a larger operand gives no smaller result."""
 Numpy = Callable[..., Any] | None
 
 
@@ -29,7 +38,8 @@ def unary(
     """One operand, one result of its size and dtype; autograd keeps `kept`."""
 
     def function(x: Size, **given: Any) -> Facts:
-        y = Size(x.shape, x.dtype, None if value is None or x.value is None else _computed(value, x))
+        told = value if x.value is not None and (x.value_exact or op_type in RISING) else None
+        y = Size(x.shape, x.dtype, None if told is None else _cast(known(x.count, told, x), x))
         saved = {"nothing": (), "input": (x,), "output": (y,)}[kept]
         return Facts(y, elementwise=steps * math.prod(x.shape), spans=POINTWISE, saved=saved, inplace=(x,))
 
@@ -40,7 +50,7 @@ def binary(
     op_type: str,
     keeps: Callable[[Size, Size, Size], tuple[Size, ...]],
     value: Numpy = None,
-    defined: Callable[[Value, Value], Any] | None = None,
+    defined: Callable[[Size, Size], bool] | None = None,
 ) -> None:
     """Two operands broadcast to one result of their dtype; `keeps` picks what autograd holds of (a, b, y).
 
@@ -50,9 +60,8 @@ def binary(
     def function(a: Size, b: Size) -> Facts:
         shape = a.shape if a.shape == b.shape else broadcast(a.shape, b.shape)
         number = None
-        if value is not None and a.value is not None and b.value is not None:
-            told = defined is None or defined(a.value, b.value)
-            number = _cast(known(math.prod(shape), value, a, b), a) if told else None
+        if value is not None and (defined is None or defined(a, b)):
+            number = _cast(_highest(math.prod(shape), value, a, b), a)
         y = Size(shape, a.dtype, number)
         return Facts(y, elementwise=math.prod(shape), spans=POINTWISE, saved=keeps(a, b, y), inplace=(a, b))
 
@@ -64,7 +73,7 @@ def comparison(op_type: str, value: Callable[..., Any]) -> None:
 
     def function(a: Size, b: Size) -> Facts:
         shape = broadcast(a.shape, b.shape)
-        y = Size(shape, BOOL, known(math.prod(shape), value, a, b))
+        y = Size(shape, BOOL, _agreed(math.prod(shape), value, a, b))
         return Facts(y, elementwise=math.prod(shape), spans=POINTWISE)
 
     rule(op_type, since=7)(signed(function, ("a", "b"), {}))
@@ -85,8 +94,38 @@ def variadic(op_type: str, steps_more: int, keeps_all: bool, value: Callable[...
     rule(op_type, since=6)(function)
 
 
-def _computed(value: Callable[..., Any], x: Size) -> Value | None:
-    return _cast(known(x.count, value, x), x)
+def _ends(size: Size) -> tuple[Value, ...]:
+    """What a known operand is; of an upper bound both ends of what it may be."""
+    assert size.value is not None
+    return (size.value,) if size.value_exact else (size.value, np.zeros_like(size.value))
+
+
+def _at_ends(count: int, value: Callable[..., Any], a: Size, b: Size) -> list[Value]:
+    """Results for all ends of two operands; none where one is not known, or they are too many."""
+    if count > VALUE_LIMIT or a.value is None or b.value is None:
+        return []
+    with np.errstate(all="ignore"):
+        return [np.asarray(value(x, y)) for x, y in itertools.product(_ends(a), _ends(b))]
+
+
+def _highest(count: int, value: Callable[..., Any], a: Size, b: Size) -> Value | None:
+    """The value, of bounds the highest that it can be."""
+    found = _at_ends(count, value, a, b)
+    return np.maximum.reduce(found) if len(found) > 1 else found[0] if found else None
+
+
+def _agreed(count: int, value: Callable[..., Any], a: Size, b: Size) -> Value | None:
+    """What is true of two operands, of bounds only where it is true of all that they may be."""
+    if (a.value_exact and b.value_exact) or a.dtype is BOOL:
+        return known(count, value, a, b)
+    orders = _at_ends(count, _order, a, b)
+    agree = bool(orders) and all((order == orders[0]).all() for order in orders)
+    return np.asarray(value(orders[0], 0)) if agree else None
+
+
+def _order(a: Value, b: Value) -> Value:
+    """1 where a is greater, -1 where b is, else 0."""
+    return np.asarray(np.greater(a, b).astype(np.int8) - np.less(a, b))
 
 
 def _cast(value: Value | None, like: Size) -> Value | None:
@@ -105,9 +144,13 @@ def _divide(a: Value, b: Value) -> Value:
     return np.asarray(quotient + ((quotient < 0) & (quotient * b != a)))
 
 
-def _by_no_zero(a: Value, b: Value) -> bool:
-    """Whether a division is defined: a float's always is."""
-    return a.dtype.kind not in "iu" or bool(b.all())
+def _by_no_zero(a: Size, b: Size) -> bool:
+    """Whether a division is known to be defined: a float's always is."""
+    return a.dtype.is_float or (b.value is not None and b.value_exact and bool(b.value.all()))
+
+
+def _both_exact(a: Size, b: Size) -> bool:
+    return a.value_exact and b.value_exact
 
 
 def _sigmoid(x: Value) -> Value:
@@ -144,9 +187,9 @@ binary("Sub", lambda a, b, y: (), np.subtract)
 binary("Mul", lambda a, b, y: (a, b), np.multiply)
 binary("Div", lambda a, b, y: (a, b), _divide, _by_no_zero)
 binary("PRelu", lambda a, b, y: (a, b))
-binary("BitwiseAnd", lambda a, b, y: (), np.bitwise_and)
-binary("BitwiseOr", lambda a, b, y: (), np.bitwise_or)
-binary("BitwiseXor", lambda a, b, y: (), np.bitwise_xor)
+binary("BitwiseAnd", lambda a, b, y: (), np.bitwise_and, _both_exact)
+binary("BitwiseOr", lambda a, b, y: (), np.bitwise_or, _both_exact)
+binary("BitwiseXor", lambda a, b, y: (), np.bitwise_xor, _both_exact)
 
 comparison("Equal", np.equal)
 comparison("Greater", np.greater)
@@ -174,6 +217,8 @@ def power(a: Size, b: Size) -> Facts:
 
 def _powered(a: Size, b: Size, count: int) -> Value | None:
     """Runtimes compute integers as doubles and cut off: told as far as that is exact."""
+    if not b.value_exact:
+        return None
     value = known(count, lambda x, y: np.power(x.astype(np.float64), y.astype(np.float64)), a, b)
     if value is None or a.dtype.is_float:
         return _cast(value, a)
@@ -185,7 +230,7 @@ def mod(a: Size, b: Size, *, fmod: int = 0) -> Facts:
     """The remainder, with the sign of the divisor, or of the dividend if `fmod`."""
     shape = broadcast(a.shape, b.shape)
     number = None
-    if a.value is not None and b.value is not None and _by_no_zero(a.value, b.value):
+    if _both_exact(a, b) and _by_no_zero(a, b):
         number = _cast(known(math.prod(shape), np.fmod if fmod else np.mod, a, b), a)
     return Facts(Size(shape, a.dtype, number), elementwise=math.prod(shape), spans=POINTWISE, inplace=(a,))
 
@@ -223,7 +268,7 @@ def bit_shift(a: Size, b: Size, *, direction: str) -> Facts:
         raise refuse("DIRECTION", f"direction {direction!r} is neither LEFT nor RIGHT", attribute="direction")
     shape = broadcast(a.shape, b.shape)
     shift = np.left_shift if direction == "LEFT" else np.right_shift
-    y = Size(shape, a.dtype, known(math.prod(shape), shift, a, b))
+    y = Size(shape, a.dtype, known(math.prod(shape), shift, a, b) if _both_exact(a, b) else None)
     return Facts(y, elementwise=y.count, spans=POINTWISE, inplace=(a, b))
 
 

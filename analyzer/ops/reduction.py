@@ -130,7 +130,7 @@ def arg_extreme(op_type: str, pick: Callable[..., Any]) -> None:
         axis = axis_of(axis, len(x.shape))
         shape = (*x.shape[:axis], *((1,) if keepdims else ()), *x.shape[axis + 1 :])
         number = None
-        if x.value is not None and x.count:
+        if x.value is not None and x.value_exact and x.count:
             last = x.shape[axis] - 1
             found = last - pick(np.flip(x.value, axis), axis) if select_last_index else pick(x.value, axis)
             number = np.asarray(found, np.int64).reshape(shape)

@@ -89,6 +89,11 @@ class Facts(msgspec.Struct, frozen=True, eq=False, gc=False):
     exclusive: bool = False
     transparent: bool = False
 
+    @property
+    def results(self) -> tuple[Known | None, ...]:
+        """The outputs as a tuple, one or many."""
+        return self.outputs if isinstance(self.outputs, tuple) else (self.outputs,)
+
 
 Function = Callable[..., Facts]
 F = TypeVar("F", bound=Function)

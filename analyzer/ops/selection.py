@@ -18,29 +18,28 @@ from analyzer.spans import DATA, NOTHING, WHOLE, Read, Route, crop, straight
 @rule("TopK", until=9)
 def top_k_by_attribute(x: Size, *, axis: int = -1, k: int) -> Facts:
     """The k largest along an axis, in falling order, and where they lay."""
-    return _top(x, axis_of(axis, len(x.shape)), k, largest=True, in_order=True)
+    return _top(x, axis, k, exact=True, largest=True, in_order=True)
 
 
 @rule("TopK", since=10)
 def top_k(x: Size, k: Setting, *, axis: int = -1, largest: int = 1, sorted: int = 1) -> Facts:
     """The k largest or smallest along an axis, and where they lay; at most all of them."""
-    axis = axis_of(axis, len(x.shape))
     if k.count != 1:
         raise refuse("RANK", f"K has shape {k.shape}, one number is needed")
-    if k.value is None:
-        return _top(x, axis, None, bool(largest), bool(sorted))
-    return _top(x, axis, k.ints()[0], bool(largest), bool(sorted))
+    length = x.shape[axis_of(axis, len(x.shape))]
+    exact = k.value is not None and k.value_exact
+    wanted = length if k.value is None else k.ints()[0]
+    return _top(x, axis, wanted if exact else min(wanted, length), exact, bool(largest), bool(sorted))
 
 
-def _top(x: Size, axis: int, k: int | None, largest: bool, in_order: bool) -> Facts:
-    length = x.shape[axis]
-    if k is not None and not 0 <= k <= length:
-        raise refuse("TOP_K", f"{k} of {length} elements along axis {axis} cannot be taken")
-    exact, taken = k is not None, length if k is None else k
-    shape = (*x.shape[:axis], taken, *x.shape[axis + 1 :])
+def _top(x: Size, axis: int, k: int, exact: bool, largest: bool, in_order: bool) -> Facts:
+    axis = axis_of(axis, len(x.shape))
+    if not 0 <= k <= x.shape[axis]:
+        raise refuse("TOP_K", f"{k} of {x.shape[axis]} elements along axis {axis} cannot be taken")
+    shape = (*x.shape[:axis], k, *x.shape[axis + 1 :])
     first = places = None
-    if x.value is not None and exact and in_order and _comparable(x.value):
-        places = np.take(_order(x.value, axis, largest), range(taken), axis=axis)
+    if x.value is not None and x.value_exact and exact and in_order and _comparable(x.value):
+        places = np.take(_order(x.value, axis, largest), range(k), axis=axis)
         first = np.take_along_axis(x.value, places, axis)
     y, where = Size(shape, x.dtype, first, exact), Size(shape, INT64, places, exact)
     routes: list[Route | Read] = list(straight(len(x.shape)))
@@ -65,7 +64,7 @@ def _order(x: Value, axis: int, largest: bool) -> Value:
 def non_zero(x: Size) -> Facts:
     """[rank, n]: the places that are not zero, a scalar having one axis."""
     rank = max(len(x.shape), 1)
-    if x.value is not None and x.value.dtype.kind != "O":
+    if x.value is not None and x.value_exact and x.value.dtype.kind != "O":
         places = np.array(np.nonzero(np.atleast_1d(x.value)), np.int64).reshape(rank, -1)
         y = Size(places.shape, INT64, places if places.size <= VALUE_LIMIT else None)
     else:
@@ -79,7 +78,9 @@ def compress(x: Size, condition: Setting, *, axis: int | None = None) -> Facts:
     rank = len(x.shape)
     axis = None if axis is None else axis_of(axis, rank)
     length = x.count if axis is None else x.shape[axis]
-    rows = None if condition.value is None else np.flatnonzero(condition.value.reshape(-1)[:length])
+    rows = None
+    if condition.value is not None and condition.value_exact:
+        rows = np.flatnonzero(condition.value.reshape(-1)[:length])
     taken = min(condition.count, length) if rows is None else len(rows)
     shape = (taken,) if axis is None else (*x.shape[:axis], taken, *x.shape[axis + 1 :])
     value = None if x.value is None or rows is None else np.take(x.value, rows, axis=axis)
@@ -104,7 +105,7 @@ def unique(x: Size, *, axis: int | None = None, sorted: int = 1) -> Facts:
     axis = None if axis is None else axis_of(axis, len(x.shape))
     length = x.count if axis is None else x.shape[axis]
     spans = (DATA,) * len(x.shape)
-    if x.value is not None and x.count and _comparable(x.value):
+    if x.value is not None and x.value_exact and x.count and _comparable(x.value):
         found = _distinct(x.value, axis, bool(sorted))
         sizes = (Size(each.shape, INT64 if index else x.dtype, each) for index, each in enumerate(found))
         return Facts(tuple(sizes), elementwise=x.count, spans=spans)

@@ -72,7 +72,7 @@ class _Ledger:
         for tensor in scene.graph.inputs:
             size = scene.size(tensor.name)
             self.complete &= size is not None and size.bytes is not None
-            self.open(tensor.name, -1, size and size.bytes)
+            self.open(tensor.name, -1, None if size is None else size.bytes)
             self.death[tensor.name] = self.end
 
     def open(self, name: str, step: int, amount: int | None) -> None:

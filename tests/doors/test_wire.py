@@ -141,6 +141,7 @@ class Changed(msgspec.Struct):
                 "TensorRow.bytes: missing in the record",
                 "TensorRow.colour: missing in the .proto",
                 "TensorRow.dtype: must not be optional",
+                "TensorRow.exact: missing in the record",
                 "TensorRow.name: must be optional",
                 "TensorRow.role: is IntType in the record, type 9 in the .proto",
                 "TensorRow.shape: is StrType in the record, type 3 in the .proto",

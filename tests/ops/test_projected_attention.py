@@ -20,8 +20,8 @@ ROWS = [  # (inputs, constants, results, call, projection, macs of the heads, sc
      6 * 32 * 96, 2 * 4 * 9 * 16, 72, 7),
     ("float[2,3,32] x, float[1,4,3,3] a", WEIGHTS, "y", f"{ATTENTION}<num_heads=4>(x, w, b, , , a)",
      6 * 32 * 96, 2 * 4 * 9 * 16, 72, 7),
-    ("float[2,3,20] x", "float[20,80] w, float[80] b", "y", f"{ATTENTION}<num_heads=4, qkv_hidden_sizes=[32, 32, 16]>(x, w, b)",
-     6 * 20 * 80, 2 * 4 * 9 * (8 + 4), 72, 6),
+    ("float[2,3,20] x", "float[20,80] w, float[80] b", "y",
+     f"{ATTENTION}<num_heads=4, qkv_hidden_sizes=[32, 32, 16]>(x, w, b)", 6 * 20 * 80, 2 * 4 * 9 * (8 + 4), 72, 6),
     # 7 positions of the past
     ("float[2,3,32] x, float[2,2,4,7,8] p", WEIGHTS, "y, n", f"{ATTENTION}<num_heads=4>(x, w, b, , p)",
      6 * 32 * 96, 2 * 4 * 3 * 10 * 16, 240, 6),
