@@ -14,15 +14,20 @@ from analyzer.report import Report
 
 
 def analyze(
-    model: str | os.PathLike[str] | bytes, options: Options = Options(), *, name: str | None = None
+    model: str | os.PathLike[str] | bytes,
+    options: Options = Options(),
+    *,
+    name: str | None = None,
+    file_bytes: int | None = None,
 ) -> Report:
     """What a model costs, whether it fits and what it sees.
 
-    `model` is a path or the bytes of an .onnx file; external data is never opened. Raises BadInput (BadModel,
-    BadOption) where file, model or options are at fault.
+    `model` is a path or the bytes of an .onnx file; external data is never opened. `name` and `file_bytes` replace what
+    the report says of the file, for one who holds a copy. Raises BadInput (BadModel, BadOption) where file, model or
+    options are at fault.
     """
     extend()
-    loaded = load(model, name)
+    loaded = load(model, name, file_bytes)
     scene = describe(loaded, options)
     return assemble(
         loaded,

@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable, Sequence
 
 from analyzer.cli import flags
-from analyzer.cli.output import PROGRAM, appended, progress_line, show, show_text, tell, write
+from analyzer.cli.output import PROGRAM, appended, progress_line, replaced, show, show_text, tell, write
 from analyzer.errors import AnalyzerError
 
 DONE, BREACHED, REFUSED, INTERRUPTED = 0, 1, 2, 130
@@ -126,6 +126,16 @@ def remote_health(arguments: argparse.Namespace) -> int:
     return DONE if serving else BREACHED
 
 
+def strip(arguments: argparse.Namespace) -> int:
+    """The model without its weights, as a file that other tools can open."""
+    from analyzer.load import strip
+
+    thin = strip(arguments.model)
+    with replaced(arguments.output) as file:
+        file.write(thin)
+    return DONE
+
+
 def ops(arguments: argparse.Namespace) -> int:
     """The op types that have a rule, and what is known of each."""
     from analyzer.ops import extend
@@ -140,6 +150,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "analyze": analyze,
     "check": check,
     "batch": batch,
+    "strip": strip,
     "ops": ops,
     "serve": serve,
     "remote analyze": remote_analyze,

@@ -49,6 +49,16 @@ def parser() -> Parser:
     one.add_argument("--strict", action="store_true", help="exit with 1 if any model is bad")
     _add_options(one)
 
+    one = _command(commands, "strip", "model.onnx -o thin.onnx")
+    one.add_argument("model", metavar="MODEL", help="an .onnx file")
+    one.add_argument("-o", "--output", metavar="FILE", required=True, help="the copy")
+    one.add_argument(
+        "--data-prop",
+        choices=("safe",),
+        default="safe",
+        help="which numbers stay: safe, all that may decide a shape (default: %(default)s)",
+    )
+
     one = _command(commands, "ops", "--format markdown -o docs/operators.md")
     one.add_argument(
         "--format", choices=("table", "json", "markdown"), default="table", help="default: %(default)s"
@@ -80,6 +90,7 @@ HELP = {
     "analyze": "parameters, multiply-accumulates, memory and receptive fields of a model",
     "check": "compare a model with a budget; exit with 1 if it is breached",
     "batch": "analyse many models, a line of JSON for each as it finishes",
+    "strip": "write the model without its weights: the same report, a fraction of the bytes",
     "ops": "list the op types that have a rule, and what is known of each",
     "serve": "run the gRPC server until SIGTERM or Ctrl-C",
     "remote": "have a server do it",

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, BinaryIO, TextIO
 
 from analyzer.errors import BadOption
 from analyzer.render import render
@@ -28,7 +28,7 @@ def show_text(text: str, output: str | None) -> None:
         write(text)
         return
     with replaced(output) as file:
-        file.write(text)
+        file.write(text.encode())
 
 
 def write(text: str) -> None:
@@ -71,17 +71,17 @@ def progress_line() -> Iterator[Callable[[str, int], None] | None]:
 
 
 @contextmanager
-def replaced(output: str) -> Iterator[TextIO]:
+def replaced(output: str) -> Iterator[BinaryIO]:
     """A file that is there whole or not at all. A device or a pipe is written as it is."""
     path = Path(output)
     if path.exists() and not path.is_file():
-        with path.open("w", encoding="utf-8") as file:
+        with path.open("wb") as file:
             yield file
         return
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     with _writing(output):
         try:
-            with partial.open("x", encoding="utf-8") as file:
+            with partial.open("xb") as file:
                 yield file
             partial.replace(path)
         finally:

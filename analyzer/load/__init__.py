@@ -13,16 +13,29 @@ from pathlib import Path
 from analyzer.graph import Model
 from analyzer.load.convert import model_of
 from analyzer.load.read import read
+from analyzer.load.strip import stripped
+from analyzer.load.wire import structure_of_chunks
 
-__all__ = ["load"]
+__all__ = ["load", "strip", "structure_of_chunks"]
 
 
-def load(model: str | os.PathLike[str] | bytes, name: str | None = None) -> Model:
-    """Read a model from a path or from its bytes; `name` replaces the file's stem in the report.
+def load(
+    model: str | os.PathLike[str] | bytes, name: str | None = None, file_bytes: int | None = None
+) -> Model:
+    """Read a model from a path or from its bytes.
 
+    `name` replaces the file's stem in the report, `file_bytes` the size, for bytes that are a model's structure alone.
     Raises BadInput where there is no readable file, BadModel where the bytes are not a whole, well-formed model.
     """
     proto, size = read(model)
     if name is None:
         name = "model" if isinstance(model, bytes) else Path(model).stem
-    return model_of(proto, name, size)
+    return model_of(proto, name, size if file_bytes is None else file_bytes)
+
+
+def strip(model: str | os.PathLike[str] | bytes) -> bytes:
+    """The model without its weights: a legal .onnx file that refers to external data which is not there.
+
+    Its analysis is the model's, but for the size of the file. Raises what `load` raises for bytes that are no model.
+    """
+    return stripped(read(model)[0])

@@ -14,26 +14,16 @@ import onnx
 from onnx import AttributeProto, numpy_helper
 
 from analyzer.errors import BadModel
-from analyzer.graph import DTYPES, DType, Function, Graph, Model, Node, Reference, Size, Tensor, Value
+from analyzer.graph import DTYPES, Function, Graph, Model, Node, Reference, Size, Tensor, Value
 from analyzer.load.order import in_order
+from analyzer.load.strip import forget, is_small
 
-FLOAT_LIMIT = 64
-SMALL_BYTES = 1024
 NESTING_LIMIT = 32
 _SMALL_BYTES = 64
 FIRST_IR_WITH_OPSETS = 3
 ONNX = "ai.onnx"
 _EXTERNAL = onnx.TensorProto.EXTERNAL
 _INT, _INTS = AttributeProto.INT, AttributeProto.INTS
-_DATA_FIELDS = (
-    "raw_data",
-    "float_data",
-    "int32_data",
-    "int64_data",
-    "double_data",
-    "uint64_data",
-    "string_data",
-)
 
 
 def model_of(proto: onnx.ModelProto, name: str, file_bytes: int) -> Model:
@@ -269,15 +259,6 @@ def _small(data: bytes) -> Size:
     return _size(onnx.TensorProto.FromString(data))
 
 
-def is_small(dtype: DType, count: int) -> bool:
-    """Whether a stored tensor keeps its numbers. The digest of the structure depends on this rule.
-
-    Integers, booleans and strings of less than 1,024 bytes (what exporters leave in the file when they move weights
-    out), floating point of up to 64 elements: shapes, axes, scales and bounds, but no weight worth the name.
-    """
-    return count <= FLOAT_LIMIT if dtype.is_float else count * (dtype.bits or 64) < 8 * SMALL_BYTES
-
-
 def _size(proto: onnx.TensorProto) -> Size:
     """A stored tensor: its size, and its value where that is small and present. Clears the data of a large one."""
     dtype = DTYPES.get(proto.data_type)
@@ -291,13 +272,8 @@ def _size(proto: onnx.TensorProto) -> Size:
     count = math.prod(shape)
     if shape and min(shape) < 0:
         raise _negative(proto.name, shape)
-    if proto.data_location == _EXTERNAL:
-        proto.ClearField("external_data")
-        proto.ClearField("data_location")
-        return Size(shape, dtype)
-    if not is_small(dtype, count):
-        for field in _DATA_FIELDS:
-            proto.ClearField(field)
+    if proto.data_location == _EXTERNAL or not is_small(dtype, count):
+        forget(proto)
         return Size(shape, dtype)
     return Size(
         shape, dtype, _value(proto, dtype.numpy, shape, count) if count else _nothing(shape, dtype.numpy)
@@ -354,6 +330,11 @@ def _sparse_size(proto: onnx.SparseTensorProto) -> Size:
     shape = tuple(proto.dims)
     if shape and min(shape) < 0:
         raise _negative(proto.values.name, shape)
+    for part in (proto.values, proto.indices):
+        if part.data_location == _EXTERNAL or not is_small(
+            DTYPES.get(part.data_type, dtype), math.prod(part.dims)
+        ):
+            forget(part)
     return Size(shape, dtype)
 
 
@@ -387,4 +368,5 @@ def _dim(proto: onnx.TensorShapeProto.Dimension) -> int | str | None:
 
 def _digest(proto: onnx.ModelProto) -> str:
     """sha256 of the model without the data of its large tensors, which `_size` has cleared from `proto` on its way."""
+    proto.ClearField("training_info")
     return hashlib.sha256(proto.SerializeToString(deterministic=True)).hexdigest()

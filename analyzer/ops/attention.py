@@ -131,9 +131,8 @@ def flex_attention(
 ) -> Facts:
     """All of rank 4; scores and probabilities may each go through a body."""
     said = _attended(q, k, v, None, None, None, None, None, False, 0.0)
-    y = said.outputs[0] if isinstance(said.outputs, tuple) else None
     dtype = DTYPES[softmax_precision] if softmax_precision else FLOAT64 if q.dtype is FLOAT64 else FLOAT32
     scores = (q.shape[0], q.shape[1], q.shape[2], k.shape[2])
     bodies: tuple[Body | None, ...] = (score_mod, prob_mod)
     runs = tuple(body(Size(scores, dtype)) for body in bodies if body is not None)
-    return msgspec.structs.replace(said, outputs=y, runs=runs)
+    return msgspec.structs.replace(said, outputs=said.results[0], runs=runs)

@@ -7,7 +7,7 @@ is not known.
 from __future__ import annotations
 
 from analyzer.graph import Size
-from analyzer.ops.heads import Heads, each, shared
+from analyzer.ops.heads import Heads, each, shared, told
 from analyzer.ops.rule import MICROSOFT, Buffer, Facts, Setting, refuse, rule
 from analyzer.spans import NOTHING, WHOLE, Route, Span
 
@@ -15,16 +15,6 @@ from analyzer.spans import NOTHING, WHOLE, Route, Span
 def _width(query: Size, packed: bool, heads: int, kv_heads: int) -> int:
     """Of one head of [..., heads x width], or of queries, keys and values side by side."""
     return each(query.shape[-1], heads + 2 * kv_heads if packed else heads, "num_heads")
-
-
-def _spans(form: Heads, packed: bool, bias: Size | None) -> tuple[Span, ...]:
-    """What the result reads of queries, keys, values, past keys and past values; and of a bias."""
-    query: Span = form.span("query", 3)
-    if packed:
-        query = (Route(0), form.span("key", 3)[1], WHOLE)
-    past = (form.span("key", 4, form.past), form.span("value", 4, form.past))
-    added = NOTHING if bias is None else form.mask(bias.shape)
-    return (query, form.span("key", 3), form.span("value", 3), *past, added)
 
 
 @rule("GroupQueryAttention", domain=MICROSOFT)
@@ -68,50 +58,66 @@ def group_query_attention(
     """query [batch, tokens, heads x width], keys and values likewise or packed behind the queries. The cache
     grows by the new tokens, unless it is as long as all of them already: then they are written into it.
     """
-    shared(num_heads, kv_num_heads, "kv_num_heads")
     packed = value is None
-    width = _width(query, packed, num_heads, kv_num_heads)
     new = query.shape[1] if key is None else key.shape[-2]
-    room = 0 if past_key is None else past_key.shape[2]
-    total = _total(total_sequence_length, None if past_key is None or room == 0 else room, new)
-    held = max(room, room + new if total is None else total)
-    if sliding_window_cache:
-        held = room
-    form = Heads(
-        query.shape[0], query.shape[1], total, num_heads, kv_num_heads, width, width,
-        past=0 if total is None else total - new, causal=bool(causal),
-        left=local_window_size - 1 if local_window_size > 0 else -1,
-    )  # fmt: skip
+    total = told(total_sequence_length)
+    if total is None and (past_key is None or past_key.shape[2] == 0):
+        total = new
+    window = -1 if total is None or sliding_window_cache else local_window_size
+    form = _form(query, packed, num_heads, kv_num_heads, new, total, past_key, bool(causal), window)
+    presents = _presents(form, query, past_key, new, bool(sliding_window_cache))
     y = form.result(query.dtype)
-    like = query if past_key is None else past_key
-    stored = width if past_key is None else past_key.shape[3]
-    exact = total is not None or bool(sliding_window_cache)
-    cache = (query.shape[0], kv_num_heads, held, stored)
-    presents = (Size(cache, like.dtype, exact=exact), Size(cache, like.dtype, exact=exact))
     steps = form.elementwise((attention_bias is not None) + 3 * bool(softcap))
-    rotated = query.shape[0] * width * (query.shape[1] * num_heads + new * kv_num_heads)
     if steps is not None:
-        steps += rotated * (3 * bool(do_rotary) + 4 * (q_norm_weight is not None))
-    query_span, key_span, value_span, past_span, past_value_span, bias_span = _spans(
-        form, packed, attention_bias
-    )
-    tail = (WHOLE, WHOLE)
+        turned = form.batch * form.width * (form.queries * num_heads + new * kv_num_heads)
+        steps += turned * (3 * bool(do_rotary) + 4 * (q_norm_weight is not None))
     return Facts(
         (y, *presents, form.scores(query.dtype)),
         macs=form.macs,
         elementwise=steps,
-        spans=(
-            query_span, key_span, value_span, past_span, past_value_span, tail, tail, tail, tail, tail, bias_span, tail,
-        ),
+        spans=_spans(form, packed, attention_bias),
         saved=form.kept(query, *presents, attention_bias, y),
+    )
+
+
+def _form(
+    query: Size,
+    packed: bool,
+    heads: int,
+    kv_heads: int,
+    new: int,
+    total: int | None,
+    past: Size | None,
+    causal: bool,
+    window: int,
+) -> Heads:
+    """`window` counts a query's own position."""
+    shared(heads, kv_heads, "kv_num_heads")
+    width = _width(query, packed, heads, kv_heads)
+    before = total - new if total is not None else past.shape[2] if past is not None else 0
+    return Heads(
+        query.shape[0], query.shape[1], total, heads, kv_heads, width, width,
+        past=before, causal=causal, left=window - 1 if window > 0 else -1,
     )  # fmt: skip
 
 
-def _total(told: Setting | None, room: int | None, new: int) -> int | None:
-    """Keys in all: as told, or the new ones where there is no cache."""
-    if told is not None and told.value is not None and told.count == 1:
-        return told.ints()[0]
-    return new if room is None else None
+def _presents(form: Heads, query: Size, past: Size | None, new: int, slides: bool) -> tuple[Size, Size]:
+    """The cache as it is handed on: as long as before if that was enough, or if it slides."""
+    room = 0 if past is None else past.shape[2]
+    needed = room + new if form.keys is None else form.keys
+    like, width = (query, form.width) if past is None else (past, past.shape[3])
+    shape = (form.batch, form.kv_heads, room if slides else max(room, needed), width)
+    exact = slides or form.keys is not None
+    return Size(shape, like.dtype, exact=exact), Size(shape, like.dtype, exact=exact)
+
+
+def _spans(form: Heads, packed: bool, bias: Size | None) -> tuple[Span, ...]:
+    """What the result reads of each operand."""
+    query: Span = (Route(0), form.span("key", 3)[1], WHOLE) if packed else form.span("query", 3)
+    past = (form.span("key", 4, form.past), form.span("value", 4, form.past))
+    rest: Span = (WHOLE, WHOLE)
+    added = NOTHING if bias is None else form.mask(bias.shape)
+    return (query, form.span("key", 3), form.span("value", 3), *past, *(rest,) * 5, added, rest)
 
 
 @rule("SparseAttention", domain=MICROSOFT)

@@ -70,8 +70,7 @@ def rms_normalization(
 ) -> Facts:
     """Over `axis` and all after it."""
     said = _normalized(x, scale.dtype, axis, rms=True)
-    assert isinstance(said.outputs, tuple)
-    return Facts(said.outputs[0], elementwise=said.elementwise, spans=said.spans, saved=said.saved)
+    return Facts(said.results[0], elementwise=said.elementwise, spans=said.spans, saved=said.saved)
 
 
 def _summed(x: Size, skip: Size, gamma: Size, bias: Size | None, rms: bool) -> Facts:
@@ -189,8 +188,7 @@ def quantized_embed_layer_normalization(
         raise refuse("MISSING_OPERAND", "word_embedding or its scale is missing")
     parts = 2 + (segment_embedding is not None)
     said = _embedded(input_ids, word_embedding.shape[1], word_embedding_scale.dtype, parts)
-    assert isinstance(said.outputs, tuple)
-    return Facts(said.outputs[:2], elementwise=said.elementwise)
+    return Facts(said.results[:2], elementwise=said.elementwise)
 
 
 def _grouped(x: Size, summed: Size, groups: int, channels_last: int, activation: int, added: int) -> Facts:
@@ -242,8 +240,7 @@ def skip_group_norm(
     said = _grouped(x, total, groups, channels_last, activation, 1 + (bias is not None))
     own = said.spans
     assert isinstance(own, tuple)
-    assert isinstance(said.outputs, Size)
     lacks = math.prod(skip.shape) != x.count
     reads: Span = (Route(0), *(WHOLE,) * (len(skip.shape) - 1)) if lacks else own[0]  # type: ignore[assignment]
     spans = (*own, reads, (WHOLE,))
-    return Facts((said.outputs, total), elementwise=said.elementwise, spans=spans, saved=said.saved)
+    return Facts((*said.results, total), elementwise=said.elementwise, spans=spans, saved=said.saved)

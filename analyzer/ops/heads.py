@@ -161,6 +161,13 @@ def shared(heads: int, kv_heads: int, attribute: str) -> None:
         )
 
 
+def told(number: Size | None) -> int | None:
+    """A single number, where it is known for sure."""
+    if number is None or number.value is None or not number.value_exact or number.count != 1:
+        return None
+    return number.ints()[0]
+
+
 def projection(x: Size, weights: Size, sizes: Ints | None, heads: int) -> tuple[int, int]:
     """Width of a head of queries and keys, and of values, that weights [channels, queries + keys + values]
     make.

@@ -156,8 +156,7 @@ def causal_conv_with_state_windowed(
         return Facts(None, macs=None, elementwise=None)
     axis = 1 if channels_last else 1 + ndim
     said = _convolved(x, weight, past_state, activation, dilation, axis)
-    assert isinstance(said.outputs, tuple)
-    y, state = said.outputs
+    y, state = said.results
     if state_window and isinstance(state, Size):
         state = Size((state_window, *state.shape), state.dtype)
     return Facts((y, state), macs=said.macs, elementwise=said.elementwise, spans=said.spans, saved=said.saved)

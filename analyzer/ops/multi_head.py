@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import msgspec
 
 from analyzer.graph import Size
-from analyzer.ops.heads import Heads, each, split
+from analyzer.ops.heads import Heads, each, split, told
 from analyzer.ops.rule import MICROSOFT, Facts, Setting, refuse, rule
 from analyzer.spans import WHOLE, Read, Route, Routes, Span
 
@@ -43,9 +43,8 @@ class _Cache(msgspec.Struct, frozen=True):
             return new, 0
         if not self.shares:
             return self.key.shape[2] + new, self.key.shape[2]
-        if self.filled is None or self.filled.value is None or self.filled.count != 1:
-            return None, self.key.shape[2]
-        return self.filled.ints()[0] + new, self.filled.ints()[0]
+        filled = told(self.filled)
+        return (None, self.key.shape[2]) if filled is None else (filled + new, filled)
 
     def presents(self, form: Heads, like: Size) -> tuple[Size | None, Size | None]:
         if self.key is not None and self.value is not None and self.shares:

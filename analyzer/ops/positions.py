@@ -137,7 +137,9 @@ def relative_position_bias(
     """bias_table [buckets, heads] -> [1, heads, queries, keys], looked up by distance."""
     if query_length.value is None or key_length.value is None:
         return Facts(None, spans=(DATA, Route(1)))
-    y = Size((1, bias_table.shape[1], *query_length.ints(), *key_length.ints()), bias_table.dtype)
+    exact = query_length.value_exact and key_length.value_exact
+    shape = (1, bias_table.shape[1], *query_length.ints(), *key_length.ints())
+    y = Size(shape, bias_table.dtype, exact=exact)
     return Facts(y, spans=((DATA, Route(1)), (WHOLE,), (WHOLE,)))
 
 

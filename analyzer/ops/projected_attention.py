@@ -6,7 +6,7 @@ counted.
 from __future__ import annotations
 
 from analyzer.graph import DType, Size
-from analyzer.ops.heads import Heads, each, projection
+from analyzer.ops.heads import Heads, each, projection, told
 from analyzer.ops.rule import MICROSOFT, Buffer, Facts, Setting, Weight, refuse, rule
 from analyzer.spans import NOTHING, WHOLE, Route, Span
 
@@ -35,7 +35,8 @@ def _projected(
     before = 0 if past is None else past.shape[3]
     total: int | None = before + tokens
     if shares:
-        total = None if filled is None or filled.value is None else filled.ints()[0] + tokens
+        length = told(filled)
+        total = None if length is None else length + tokens
     form = Heads(batch, tokens, total, heads, heads, width, value_width, past=before, causal=causal)
     y = form.result(dtype)
     cache = (2, batch, heads, before + tokens, value_width)

@@ -216,6 +216,8 @@ def _opaque(views: Views) -> Views:
 def _broadcast(views: Views, operand: tuple[int, ...], result: tuple[int, ...]) -> Views:
     """Pointwise: axes aligned from the right; an axis of 1 that is stretched carries no position any more."""
     shift = len(result) - len(operand)
+    if shift < 0:  # a second result of another rank, of which the span does not speak
+        return _opaque(views)
     moved: list[View | None] = []
     for view in views:
         carrier = None if view is None else view.carrier
@@ -239,6 +241,8 @@ def _route(
     if carrier.axis >= len(routes):
         return OPAQUE_VIEW
     route = routes[carrier.axis]
+    if route.axis is not None and route.axis >= len(result):  # the same
+        return OPAQUE_VIEW
     if type(route) is Read:
         kept = None if route.axis is None else Carrier(route.axis, 1, result[route.axis])
         status = route.kind if _RANK[route.kind] >= _RANK[view.status] else view.status

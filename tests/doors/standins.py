@@ -88,7 +88,9 @@ def report(
         tensors=tuple(
             TensorRow(f"tensor_{row}", "activation", *ways)
             for row in range(rows)
-            for ways in ((None, None, None), ("", (), 0), ("float32", (1, 0, 3), 12))[row % 3 : row % 3 + 1]
+            for ways in ((None, None, None), ("", (), 0), ("float32", (1, 0, 3), 12, False))[
+                row % 3 : row % 3 + 1
+            ]
         ),
         memory=Memory(
             InferenceMemory(None, 0, 1, None, None, (), None, "unavailable"),

@@ -312,10 +312,13 @@ def test_serve_runs_until_a_signal(number: signal.Signals, tmp_path: Path) -> No
     command = [sys.executable, "-c", script, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as server:
         assert server.stdout is not None
-        with Client(server.stdout.readline().strip()) as client:
-            assert client.analyze(b"hello").model.file_bytes == 5
-        server.send_signal(number)
-        assert server.wait(PATIENCE) == 0
+        try:
+            with Client(server.stdout.readline().strip()) as client:
+                assert client.analyze(b"hello", timeout_seconds=PATIENCE).model.file_bytes == 5
+            server.send_signal(number)
+            assert server.wait(PATIENCE) == 0
+        finally:
+            server.kill()
     assert list(tmp_path.iterdir()) == []
 
 

@@ -167,11 +167,12 @@ def test_many_models_through_few_workers(workers: Workers) -> None:
 
 
 def alive(process: int) -> bool:
-    """Whether a process runs; a zombie does not."""
+    """Whether any thread of a process still runs."""
     try:
-        return "Z" not in Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
+        threads = [stat.read_text() for stat in Path(f"/proc/{process}/task").glob("*/stat")]
+    except OSError:  # ended between the look and the reading
         return False
+    return any("Z" not in text.rpartition(")")[2].split()[0] for text in threads)
 
 
 def until(condition: object, seconds: float = 10.0) -> None:

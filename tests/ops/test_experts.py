@@ -24,7 +24,8 @@ ROWS = [  # (inputs, constants, call, macs, hidden)
     ("float[6,32] x, float[6,4] r", PACKED, f'{QMOE}<k=2, activation_type="silu">(x, r, w1, s1, , w2, s2)',
      6 * 2 * (64 * 32 + 32 * 64), 64),
     ("float[6,32] x, float[6,4] r", BYTES,
-     f'{QMOE}<k=2, activation_type="silu", expert_weight_bits=8>(x, r, w1, s1, , w2, s2)', 6 * 2 * (64 * 32 + 32 * 64), 64),
+     f'{QMOE}<k=2, activation_type="silu", expert_weight_bits=8>(x, r, w1, s1, , w2, s2)',
+     6 * 2 * (64 * 32 + 32 * 64), 64),
 ]  # fmt: skip
 
 

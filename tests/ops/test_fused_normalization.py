@@ -107,7 +107,7 @@ def test_group_norm_may_have_channels_last(inputs: str, call: str, axis: int, st
 
 
 def test_autograd_keeps_the_sum_and_its_statistics() -> None:
-    """Of layer norm the sum, a mean and a deviation for each row; of RMS norm the sum, a deviation, and the normalised."""
+    """Of layer norm the sum, a mean and a deviation by row; of RMS norm the sum, a deviation, and the normalised."""
     layer = f"({SKIPPED}) => (y) <float[16] g> {{ y = {MS}SkipLayerNormalization(x, s, g) }}"
     rms = layer.replace("SkipLayer", "SkipSimplifiedLayer")
     assert sum(size.bytes or 0 for size in facts(layer).saved) == 4 * (96 + 6 + 6)

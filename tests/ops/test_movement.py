@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import TensorProto, ValueInfoProto, helper, numpy_helper
 
 from analyzer.spans import NOTHING
 from tests.ops.reading import check_reads
@@ -20,6 +21,7 @@ from tests.ops.runtime import (
     ints,
     model_of,
     run,
+    scene_of,
 )
 
 NONE = np.zeros(0, np.int64)
@@ -200,6 +202,25 @@ def test_a_cut_that_the_data_decides_is_at_most_all() -> None:
     check("Slice", floats(4, 5), ints(1), ints(3), ints(1), fed=(2,), exact=False)
     check("Slice", floats(4, 5), ints(1), ints(3), ints(1), fed=(3,), exact=False)
     check("Split", floats(4, 5), ints(2, 3), fed=(1,), axis=1, results=2, exact=False)
+
+
+def test_a_cut_at_a_bound_is_at_most_that() -> None:
+    """Up to a bound there are no more rows than it says; from a bound on there may be all."""
+    nodes = [
+        helper.make_node("Compress", ["x", "wanted"], ["some"]),
+        helper.make_node("Shape", ["some"], ["n"]),
+        helper.make_node("Slice", ["x", "zero", "n"], ["before"]),
+        helper.make_node("Slice", ["x", "n", "many"], ["after"]),
+    ]
+    stored = [numpy_helper.from_array(ints(number), name) for name, number in (("zero", 0), ("many", 99))]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, (8,))
+    wanted = helper.make_tensor_value_info("wanted", TensorProto.BOOL, (5,))
+    outputs = [ValueInfoProto(name=name) for name in ("before", "after")]
+    scene = scene_of(helper.make_model(helper.make_graph(nodes, "g", [x, wanted], outputs, stored)))
+    for name, most in (("some", 5), ("before", 5), ("after", 8)):
+        size = scene.size(name)
+        assert size is not None
+        assert (size.shape, size.exact) == ((most,), False)
 
 
 def test_nothing_is_computed() -> None:

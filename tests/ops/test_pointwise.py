@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import helper
+from onnx import helper, numpy_helper
 
 from analyzer.graph import Size
 from tests.ops.runtime import check, check_known, facts_of, floats, ints, scene_of
@@ -180,3 +180,36 @@ def test_every_elementary_type_can_be_added() -> None:
     size = scene_of(helper.make_model(graph)).size("y")
     assert size is not None
     assert size.dtype.name == "bfloat16"
+
+
+BOUNDS: list[tuple[str, list[str], list[int] | None]] = [
+    ("Add", ["n", "ten"], [22]), ("Sub", ["ten", "n"], [10]), ("Sub", ["n", "ten"], [2]), ("Mul", ["n", "n"], [144]),
+    ("Div", ["n", "ten"], [1]), ("Div", ["ten", "n"], None), ("Mod", ["ten", "n"], None), ("Min", ["n", "ten"], [10]),
+    ("Equal", ["n", "minus"], [0]), ("Equal", ["n", "ten"], None), ("Less", ["n", "ten"], None), ("Neg", ["n"], None),
+    ("Greater", ["n", "minus"], [1]), ("GreaterOrEqual", ["hundred", "n"], [1]),
+    ("Where", ["never", "minus", "n"], [12]), ("Abs", ["n"], [12]), ("BitwiseAnd", ["n", "ten"], None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("op_type", "operands", "highest"), BOUNDS)
+def test_an_upper_bound_stays_one(op_type: str, operands: list[str], highest: list[int] | None) -> None:
+    """At most 12 of the input's elements are not zero: 10 less than that is at most 2, 10 less that is at most 10.
+
+    It is never -1, which exporters ask; whether it is 10 is open.
+    """
+    nodes = [
+        helper.make_node("NonZero", ["x"], ["places"]),
+        helper.make_node("Shape", ["places"], ["n"], start=1),
+        helper.make_node("Equal", ["n", "minus"], ["never"]),
+        helper.make_node(op_type, operands, ["y"]),
+    ]
+    stored = [
+        numpy_helper.from_array(ints(number), name)
+        for name, number in (("ten", 10), ("minus", -1), ("hundred", 100))
+    ]
+    x = helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, (3, 4))
+    graph = helper.make_graph(nodes, "g", [x], [onnx.ValueInfoProto(name="y")], stored)
+    size = scene_of(helper.make_model(graph)).size("y")
+    assert size is not None
+    assert not size.value_exact
+    assert (None if size.value is None else size.value.tolist()) == highest

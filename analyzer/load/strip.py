@@ -1,0 +1,100 @@
+"""A model without its weights: what of a stored tensor is kept, and the copy in which nothing else is.
+
+A tensor keeps its numbers if they may decide a shape: integers, booleans and strings of less than 1,024 bytes (what
+exporters leave in the file when they move weights out), floating point of up to 64 elements. Shapes, axes, scales and
+bounds are among them, but no weight worth the name. `structure_sha256` depends on this rule, so it does not change
+without a new `schema_version`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+
+import onnx
+
+from analyzer.graph import DTYPES, DType
+
+SMALL_BYTES = 1024
+SMALL_FLOATS = 64
+LOCATION = "weights.bin"
+"""Where a stripped copy says that its weights lie. Nothing is there, and nobody looks."""
+
+_EXTERNAL = onnx.TensorProto.EXTERNAL
+_DATA_FIELDS = (
+    "raw_data",
+    "float_data",
+    "int32_data",
+    "int64_data",
+    "double_data",
+    "uint64_data",
+    "string_data",
+)
+
+
+def is_small(dtype: DType, count: int) -> bool:
+    """Whether a stored tensor of `count` elements keeps its numbers."""
+    return count <= SMALL_FLOATS if dtype.is_float else count * (dtype.bits or 64) < 8 * SMALL_BYTES
+
+
+def forget(proto: onnx.TensorProto) -> None:
+    """Clear the numbers of a tensor, and where they lie."""
+    if proto.data_location == _EXTERNAL:
+        proto.ClearField("external_data")
+        proto.ClearField("data_location")
+        return
+    for field in _DATA_FIELDS:
+        proto.ClearField(field)
+
+
+def stripped(proto: onnx.ModelProto) -> bytes:
+    """The bytes of a legal model whose large tensors lie in an external file that is not there. Consumes `proto`."""
+    place = 0
+    for tensor in _tensors(proto):
+        dtype = DTYPES.get(tensor.data_type)
+        count = math.prod(tensor.dims)
+        if dtype is None or (is_small(dtype, count) and tensor.data_location != _EXTERNAL):
+            continue
+        forget(tensor)
+        length = (count * (dtype.bits or 0) + 7) // 8
+        tensor.data_location = _EXTERNAL
+        for key, value in (("location", LOCATION), ("offset", str(place)), ("length", str(length))):
+            tensor.external_data.add(key=key, value=value)
+        place += length
+    return proto.SerializeToString(deterministic=True)
+
+
+def _tensors(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """Every stored tensor, of bodies and functions too."""
+    yield from _of_graph(proto.graph)
+    for function in proto.functions:
+        yield from _of_nodes(function.node)
+        yield from _of_attributes(function.attribute_proto)
+    for training in proto.training_info:
+        yield from _of_graph(training.initialization)
+        yield from _of_graph(training.algorithm)
+
+
+def _of_graph(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    yield from _of_nodes(graph.node)
+
+
+def _of_nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.TensorProto]:
+    for node in nodes:
+        yield from _of_attributes(node.attribute)
+
+
+def _of_attributes(attributes: Iterable[onnx.AttributeProto]) -> Iterator[onnx.TensorProto]:
+    for attribute in attributes:
+        if attribute.HasField("t"):
+            yield attribute.t
+        yield from attribute.tensors
+        if attribute.HasField("sparse_tensor"):
+            yield from (attribute.sparse_tensor.values, attribute.sparse_tensor.indices)
+        if attribute.HasField("g"):
+            yield from _of_graph(attribute.g)
+        for graph in attribute.graphs:
+            yield from _of_graph(graph)
