@@ -92,6 +92,15 @@ Routes = tuple[Route | Read, ...]
 Span = Word | Regroup | Routes
 
 
+class Each(msgspec.Struct, frozen=True, gc=False):
+    """Spans of an op whose results read differently: for each result, what would otherwise hold for all."""
+
+    results: tuple[Span | tuple[Span, ...], ...]
+
+
+Spans = Span | tuple[Span, ...] | Each
+
+
 def window(kernel: int, stride: int = 1, dilation: int = 1, pad: int = 0) -> Affine:
     """A sliding window of `kernel` taps: position i reads rows stride*i - pad + dilation*t. `pad` is that at
     the start.

@@ -153,6 +153,8 @@ class _Walk:
                 node=node.name,
                 op_type=node.op_type,
             )
+        if told.reason not in _FATAL and any(map(_bounded, operands)):
+            return Missing("NO_SIZE", told.message)  # what an upper bound does not fit, the data may
         if told.reason in _FATAL or not self.lenient:
             if told.message.startswith("node "):  # already told by the innermost node
                 raise told

@@ -11,7 +11,7 @@ import numpy as np
 
 from analyzer.graph import INT64, Known, Size
 from analyzer.ops.rule import Facts, Setting, axis_of, broadcast, known, refuse, rule
-from analyzer.spans import DATA, NOTHING, POINTWISE, Read, Regroup, Route, crop, moved, straight
+from analyzer.spans import DATA, NOTHING, POINTWISE, Each, Read, Regroup, Route, Span, crop, moved, straight
 
 Ints = tuple[int, ...]
 
@@ -156,12 +156,15 @@ def _split(x: Size, axis: int, sizes: Ints, results: int) -> Facts:
         raise refuse(
             "SPLIT", f"parts {sizes} do not make {results} of axis {axis} of {x.shape}", attribute="split"
         )
-    outputs, start = [], 0
+    outputs, spans, start = [], list[Span | tuple[Span, ...]](), 0
     for size in sizes:
+        routes = list[Route | Read](straight(len(x.shape)))
+        routes[axis] = Route(axis, crop(start)) if start else routes[axis]
+        spans.append((tuple(routes), NOTHING))
         value = None if x.value is None else np.take(x.value, range(start, start + size), axis=axis)
         outputs.append(Size((*x.shape[:axis], size, *x.shape[axis + 1 :]), x.dtype, value))
         start += size
-    return Facts(tuple(outputs), spans=(straight(len(x.shape)), NOTHING))
+    return Facts(tuple(outputs), spans=Each(tuple(spans)))
 
 
 def _halves(length: int, parts: int) -> Ints:

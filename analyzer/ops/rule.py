@@ -24,7 +24,7 @@ import numpy as np
 
 from analyzer.errors import BadModel
 from analyzer.graph import VALUE_LIMIT, Known, Size, Tensor, Value
-from analyzer.spans import OPAQUE, Span
+from analyzer.spans import OPAQUE, Spans
 
 Weight = Size
 Buffer = Size
@@ -66,7 +66,8 @@ class Facts(msgspec.Struct, frozen=True, eq=False, gc=False):
     outputs      sizes of the results, in order; None where a size cannot be told
     macs         multiply-accumulates (CONTRACT: conventions of the numbers); None: not known
     elementwise  one per output element and arithmetic step of everything else
-    spans        what the output reads: one Span per operand, or one for all of them; unsaid is opaque
+    spans        what the output reads: one Span per operand, or one for all of them; `Each` where results differ;
+                 unsaid is opaque
     saved        what autograd keeps for the backward pass: operands, results, or fresh Sizes (masks, statistics)
     view         the operand whose storage output 0 shares
     inplace      operands that output 0 may overwrite where nobody else needs them
@@ -79,7 +80,7 @@ class Facts(msgspec.Struct, frozen=True, eq=False, gc=False):
     outputs: Known | tuple[Known | None, ...] | None
     macs: int | None = 0
     elementwise: int | None = 0
-    spans: Span | tuple[Span, ...] = OPAQUE
+    spans: Spans = OPAQUE
     saved: tuple[Size, ...] = ()
     view: Size | None = None
     inplace: tuple[Size, ...] = ()

@@ -22,6 +22,7 @@ from analyzer.spans import (
     OPAQUE,
     POINT,
     POINTWISE,
+    Each,
     SAME,
     Reach,
     Read,
@@ -112,10 +113,11 @@ class _Walk:
             if type(said) is Facts and said.transparent:
                 self.enter(node, said, views)
                 continue
-            known = type(said) is Facts and not said.runs
-            for name in node.outputs:
+            spans = said.spans if type(said) is Facts and not said.runs else OPAQUE
+            for place, name in enumerate(node.outputs):
                 if name:
-                    parts = _parts(scene, node, said.spans if known else OPAQUE, name, views)  # type: ignore[union-attr]
+                    read = spans.results[place] if type(spans) is Each else spans
+                    parts = _parts(scene, node, read, name, views)
                     if parts:
                         views[name] = self.meet(parts, name, node)
 

@@ -170,8 +170,8 @@ def alive(process: int) -> bool:
     """Whether any thread of a process still runs."""
     try:
         threads = [stat.read_text() for stat in Path(f"/proc/{process}/task").glob("*/stat")]
-    except OSError:  # ended between the look and the reading
-        return False
+    except OSError:  # one ended between the look and the reading: look again
+        return True
     return any("Z" not in text.rpartition(")")[2].split()[0] for text in threads)
 
 
