@@ -83,8 +83,8 @@ class NodeRow(msgspec.Struct, frozen=True, gc=False):
 
 
 class TensorRow(msgspec.Struct, frozen=True, gc=False):
-    """One tensor. `dtype` by numpy's and ml_dtypes' names. `exact` is False where the data decides the size: `shape` and
-    `bytes` are then upper bounds, and None where there is none.
+    """One tensor. `dtype` by numpy's and ml_dtypes' names. `exact` is False where the data decides the size:
+    `shape` and `bytes` are then upper bounds, and None where there is none.
     """
 
     name: str

@@ -13,7 +13,7 @@ import numpy as np
 
 from analyzer.graph import DTYPE_NAMED, INT32, INT64, Size
 from analyzer.ops.rule import MICROSOFT, Facts, Setting, axis_of, refuse, rule
-from analyzer.ops.standard import result, span, standard
+from analyzer.ops.standard import result, standard
 from analyzer.spans import DATA, NOTHING, POINTWISE, WHOLE, Route, Routes, straight, window
 
 
@@ -80,7 +80,7 @@ def bias_softmax(x: Size, bias: Size, *, axis: int = 1, is_inner_broadcast: int)
     """The softmax of x + bias over `axis` and all after it."""
     said = standard("Softmax", x, version=11, axis=axis)
     steps = None if said.elementwise is None else said.elementwise + x.count
-    return msgspec.structs.replace(said, elementwise=steps, spans=(span(said, 0), POINTWISE))
+    return msgspec.structs.replace(said, elementwise=steps, spans=(said.span(0), POINTWISE))
 
 
 @rule("SampleOp", domain=MICROSOFT)

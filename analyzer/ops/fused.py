@@ -12,7 +12,7 @@ import msgspec
 from analyzer.graph import Size
 from analyzer.ops.rule import MICROSOFT, Facts, Setting, rule
 from analyzer.ops.sliding import Ints
-from analyzer.ops.standard import activated, span, standard
+from analyzer.ops.standard import activated, standard
 from analyzer.spans import NOTHING, POINTWISE, Routes, Span
 
 Floats = tuple[float, ...]
@@ -63,7 +63,7 @@ def conv_transpose_with_dynamic_pads(
         "ConvTranspose", x, w, b, auto_pad=auto_pad, dilations=dilations, group=group, kernel_shape=kernel_shape,
         output_padding=output_padding, pads=None if pads is None else pads.ints(), strides=strides,
     )  # fmt: skip
-    return msgspec.structs.replace(said, spans=(span(said, 0), span(said, 1), NOTHING, span(said, 2)))
+    return msgspec.structs.replace(said, spans=(said.span(0), said.span(1), NOTHING, said.span(2)))
 
 
 @rule("FusedGemm", domain=MICROSOFT)
@@ -89,7 +89,7 @@ def fused_gemm(
 def gemm_fast_gelu(x: Size, w: Size, bias: Size | None = None) -> Facts:
     """gelu(x w + bias), x of any rank."""
     said = standard("MatMul", x, w)
-    return activated(msgspec.structs.replace(said, spans=(span(said, 0), span(said, 1), POINTWISE)), "Gelu")
+    return activated(msgspec.structs.replace(said, spans=(said.span(0), said.span(1), POINTWISE)), "Gelu")
 
 
 @rule("TransposeMatMul", domain=MICROSOFT)
@@ -147,7 +147,7 @@ def _turned_product(a: Size, b: Size, order_a: Ints, order_b: Ints) -> Facts:
         Size(tuple(x.shape[i] for i in order), x.dtype) for x, order in ((a, order_a), (b, order_b))
     )
     said = standard("MatMul", left, right)
-    spans = (_as_stored(span(said, 0), order_a), _as_stored(span(said, 1), order_b))
+    spans = (_as_stored(said.span(0), order_a), _as_stored(said.span(1), order_b))
     return msgspec.structs.replace(said, spans=spans, saved=(a, b))
 
 

@@ -10,7 +10,6 @@ import msgspec
 
 from analyzer.graph import Size
 from analyzer.ops.rule import Facts
-from analyzer.ops.standard import span
 from analyzer.spans import OPAQUE, Read, Regroup, Route, Routes, Span, Word
 
 Ints = tuple[int, ...]
@@ -43,13 +42,11 @@ def _turned(size: Size) -> Size:
 
 def _spans(said: Facts, rank: int) -> Span | tuple[Span, ...]:
     """Operand 0 has its axes turned like the result's; all operands find the result's axes in other places."""
-    if isinstance(said.spans, Word):
-        return said.spans
+    if not isinstance(said.spans, tuple):
+        return said.spans if isinstance(said.spans, Word) else OPAQUE
     place = {0: 0, 1: rank - 1, **{axis: axis - 1 for axis in range(2, rank)}}
-    operands = (
-        1 if isinstance(said.spans, Regroup) or isinstance(said.spans[0], (Route, Read)) else len(said.spans)
-    )
-    first, *others = (_renamed(span(said, index), place) for index in range(operands))
+    operands = 1 if isinstance(said.spans[0], (Route, Read)) else len(said.spans)
+    first, *others = (_renamed(said.span(index), place) for index in range(operands))
     if isinstance(first, tuple):
         first = (first[0], *first[2:], first[1])
     return (first, *others)

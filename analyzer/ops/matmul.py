@@ -54,7 +54,9 @@ def matmul(a: Size, b: Size) -> Facts:
 
 
 def _side(rank: int, out_rank: int, batch: int, kept: int) -> tuple[Route | Read, ...]:
-    """Routes of one operand: leading axes broadcast, axis `kept` is the output's row or column, the other is contracted."""
+    """Routes of one operand: leading axes broadcast, axis `kept` is the output's row or column, the other is
+    contracted.
+    """
     if rank == 1:
         return (WHOLE,)
     first = batch - (rank - 2)

@@ -14,7 +14,7 @@ from analyzer.graph import FLOAT32, Size
 from analyzer.ops.layout import channels_first
 from analyzer.ops.rule import Facts, refuse, rule
 from analyzer.ops.sliding import Ints
-from analyzer.ops.standard import activated, span, standard
+from analyzer.ops.standard import activated, standard
 from analyzer.spans import Route, Routes, straight
 
 NCHWC = "com.microsoft.nchwc"
@@ -141,4 +141,4 @@ def upsample(
         "Resize", x, None, factors, mode=mode, nearest_mode="floor",
         coordinate_transformation_mode=coordinate_transformation_mode,
     )  # fmt: skip
-    return msgspec.structs.replace(said, spans=(span(said, 0),))
+    return msgspec.structs.replace(said, spans=(said.span(0),))

@@ -13,7 +13,7 @@ from analyzer.graph import DTYPE_NAMED, FLOAT32, INT32, DType, Size
 from analyzer.ops.layout import channels_last as turned
 from analyzer.ops.rule import MICROSOFT, Buffer, Facts, Setting, Weight, rule
 from analyzer.ops.sliding import Ints
-from analyzer.ops.standard import result, span, standard
+from analyzer.ops.standard import result, standard
 from analyzer.spans import POINTWISE, WHOLE, Span
 
 REQUANTISE, RESCALE, QUANTISE_DYNAMICALLY = 4, 1, 6
@@ -46,7 +46,7 @@ def conv_integer(
         "Conv", x, w, auto_pad=auto_pad, dilations=dilations, group=group, kernel_shape=kernel_shape,
         pads=pads, strides=strides,
     )  # fmt: skip
-    return _of_codes(said, INT32, 0, span(said, 0), span(said, 1), BESIDE)
+    return _of_codes(said, INT32, 0, said.span(0), said.span(1), BESIDE)
 
 
 @rule("QLinearConv", since=10)
@@ -73,7 +73,7 @@ def qlinear_conv(
         "Conv", x, w, auto_pad=auto_pad, dilations=dilations, group=group, kernel_shape=kernel_shape,
         pads=pads, strides=strides,
     )  # fmt: skip
-    return _of_codes(said, y_zero.dtype, REQUANTISE, span(said, 0), BESIDE, BESIDE, span(said, 1), BESIDE)
+    return _of_codes(said, y_zero.dtype, REQUANTISE, said.span(0), BESIDE, BESIDE, said.span(1), BESIDE)
 
 
 @rule("QLinearConv", domain=MICROSOFT)
@@ -111,7 +111,7 @@ def qlinear_conv_microsoft(
 def matmul_integer(a: Size, b: Weight, a_zero: Buffer | None = None, b_zero: Buffer | None = None) -> Facts:
     """A product of codes; its sums stay as they are."""
     said = standard("MatMul", a, b)
-    return _of_codes(said, INT32, 0, span(said, 0), span(said, 1), BESIDE)
+    return _of_codes(said, INT32, 0, said.span(0), said.span(1), BESIDE)
 
 
 @rule("MatMulInteger16", domain=MICROSOFT)
@@ -119,7 +119,7 @@ def matmul_integer_16(a: Size, b: Weight) -> Facts:
     """A product of 16-bit codes; its sums are unsigned if both sides are."""
     said = standard("MatMul", a, b)
     unsigned = a.dtype.kind == b.dtype.kind == "u"
-    return _of_codes(said, DTYPE_NAMED["uint32"] if unsigned else INT32, 0, span(said, 0), span(said, 1))
+    return _of_codes(said, DTYPE_NAMED["uint32"] if unsigned else INT32, 0, said.span(0), said.span(1))
 
 
 @rule("QLinearMatMul", since=10)
@@ -135,7 +135,7 @@ def qlinear_matmul(
 ) -> Facts:
     """A product of codes to codes."""
     said = standard("MatMul", a, b)
-    return _of_codes(said, y_zero.dtype, REQUANTISE, span(said, 0), BESIDE, BESIDE, span(said, 1), BESIDE)
+    return _of_codes(said, y_zero.dtype, REQUANTISE, said.span(0), BESIDE, BESIDE, said.span(1), BESIDE)
 
 
 @rule("QGemm", domain=MICROSOFT)
@@ -157,7 +157,7 @@ def qgemm(
     """A matrix product of codes, to codes where the result has a zero point, else to floats."""
     said = standard("Gemm", a, b, transA=transA, transB=transB)
     dtype, steps = (FLOAT32, RESCALE) if y_zero is None else (y_zero.dtype, REQUANTISE)
-    left, right = span(said, 0), span(said, 1)
+    left, right = said.span(0), said.span(1)
     return _of_codes(said, dtype, steps, left, BESIDE, BESIDE, right, BESIDE, BESIDE, POINTWISE, BESIDE)
 
 
@@ -173,7 +173,7 @@ def matmul_integer_to_float(
 ) -> Facts:
     """A product of codes, to floats."""
     said = standard("MatMul", a, b)
-    return _of_codes(said, a_scale.dtype, RESCALE, span(said, 0), span(said, 1), BESIDE)
+    return _of_codes(said, a_scale.dtype, RESCALE, said.span(0), said.span(1), BESIDE)
 
 
 @rule("DynamicQuantizeMatMul", domain=MICROSOFT)
@@ -183,7 +183,7 @@ def dynamic_quantize_matmul(
     """As MatMulIntegerToFloat, a quantised on the way by its own extremes: so every result sees all of it."""
     said = standard("MatMul", a, b)
     more = QUANTISE_DYNAMICALLY * a.count
-    return _of_codes(said, a.dtype, RESCALE, (WHOLE,) * a.rank, span(said, 1), BESIDE, more=more)
+    return _of_codes(said, a.dtype, RESCALE, (WHOLE,) * a.rank, said.span(1), BESIDE, more=more)
 
 
 @rule("DynamicQuantizeLSTM", domain=MICROSOFT)

@@ -12,7 +12,7 @@ from analyzer.graph import INT32, DType, Size
 from analyzer.ops.layout import channels_last as turned
 from analyzer.ops.rule import MICROSOFT, Buffer, Facts, broadcast, refuse, rule
 from analyzer.ops.sliding import Ints
-from analyzer.ops.standard import result, span, standard
+from analyzer.ops.standard import result, standard
 from analyzer.spans import POINTWISE, Span
 
 DEQUANTISE, QUANTISE = 2, 4
@@ -29,7 +29,7 @@ def _of_codes(said: Facts, dtype: DType, operands: tuple[Size, ...], spans: tupl
 
 def _one(said: Facts, x: Size) -> Facts:
     """The same, of one operand."""
-    return _of_codes(said, x.dtype, (x,), (span(said, 0), POINTWISE))
+    return _of_codes(said, x.dtype, (x,), (said.span(0), POINTWISE))
 
 
 def _two(op_type: str, a: Size, b: Size | None) -> Facts:
@@ -210,7 +210,7 @@ def qlinear_concat(y_scale: Buffer, y_zero: Buffer, *parts: Size, axis: int) -> 
     spans = (
         POINTWISE,
         POINTWISE,
-        *(s for place in range(len(codes)) for s in (span(said, place), POINTWISE, POINTWISE)),
+        *(s for place in range(len(codes)) for s in (said.span(place), POINTWISE, POINTWISE)),
     )
     y = Size(result(said).shape, y_zero.dtype)
     return Facts(y, elementwise=(DEQUANTISE + QUANTISE) * y.count, spans=spans)

@@ -24,7 +24,7 @@ import numpy as np
 
 from analyzer.errors import BadModel
 from analyzer.graph import VALUE_LIMIT, Known, Size, Tensor, Value
-from analyzer.spans import OPAQUE, Spans
+from analyzer.spans import OPAQUE, Each, Read, Route, Span, Spans
 
 Weight = Size
 Buffer = Size
@@ -89,6 +89,13 @@ class Facts(msgspec.Struct, frozen=True, eq=False, gc=False):
     runs: tuple[Run, ...] = ()
     exclusive: bool = False
     transparent: bool = False
+
+    def span(self, operand: int, result: int = 0) -> Span:
+        """What one result reads of one operand. A list of spans that is too short ends with the last one's."""
+        spans = self.spans.results[result] if isinstance(self.spans, Each) else self.spans
+        if type(spans) is not tuple or not spans or type(spans[0]) is Route or type(spans[0]) is Read:
+            return spans  # type: ignore[return-value]  # one for every operand
+        return spans[operand] if operand < len(spans) else spans[-1]  # type: ignore[return-value]
 
     @property
     def results(self) -> tuple[Known | None, ...]:

@@ -10,7 +10,7 @@ import msgspec
 
 from analyzer.graph import Size
 from analyzer.ops.rule import ONNX, Facts, find
-from analyzer.spans import POINTWISE, Read, Route, Span
+from analyzer.spans import POINTWISE
 
 OPSET = 22
 """The opset whose op is meant where nothing else is said."""
@@ -32,19 +32,11 @@ def result(said: Facts) -> Size:
     return size
 
 
-def span(said: Facts, place: int) -> Span:
-    """What the result reads of the operand at `place`."""
-    spans = said.spans
-    if not isinstance(spans, tuple) or not spans or isinstance(spans[0], (Route, Read)):
-        return spans  # type: ignore[return-value]  # one for all
-    return spans[min(place, len(spans) - 1)]
-
-
 def activated(said: Facts, activation: str | None, added: Size | None = None) -> Facts:
     """What is said of a product, `added` to it if given, then an activation."""
     y = result(said)
     if added is not None:
-        spans = tuple(span(said, place) for place in range(3))
+        spans = tuple(said.span(place) for place in range(3))
         said = msgspec.structs.replace(said, elementwise=y.count, spans=(*spans, POINTWISE), inplace=(added,))
     if not activation:
         return said

@@ -14,7 +14,7 @@ from typing import Literal
 
 import msgspec
 
-from analyzer.describe import Scene
+from analyzer.describe import Missing, Scene
 from analyzer.graph import Node, Size
 from analyzer.ops.rule import Facts
 from analyzer.spans import (
@@ -22,7 +22,6 @@ from analyzer.spans import (
     OPAQUE,
     POINT,
     POINTWISE,
-    Each,
     SAME,
     Reach,
     Read,
@@ -113,11 +112,9 @@ class _Walk:
             if type(said) is Facts and said.transparent:
                 self.enter(node, said, views)
                 continue
-            spans = said.spans if type(said) is Facts and not said.runs else OPAQUE
             for place, name in enumerate(node.outputs):
                 if name:
-                    read = spans.results[place] if type(spans) is Each else spans
-                    parts = _parts(scene, node, read, name, views)
+                    parts = _parts(scene, node, said, place, views)
                     if parts:
                         views[name] = self.meet(parts, name, node)
 
@@ -158,14 +155,17 @@ class _Walk:
 
 
 def _parts(
-    scene: Scene, node: Node, spans: Span | tuple[Span, ...], output: str, views: Mapping[str, Views]
+    scene: Scene, node: Node, said: Facts | Missing, result: int, views: Mapping[str, Views]
 ) -> list[Views]:
-    """Each operand's views as `output` has them."""
+    """Each operand's views as one result has them."""
+    told = said if type(said) is Facts and not said.runs else None
+    made = scene.sizes[node.outputs[result]]
     parts = []
     for place, operand in enumerate(node.inputs):
         carried = views.get(operand)
         if carried is not None:
-            passed = _pass(carried, _span(spans, place), scene.sizes[operand], scene.sizes[output])
+            span = OPAQUE if told is None else told.span(place, result)
+            passed = _pass(carried, span, scene.sizes[operand], made)
             if passed is not None:
                 parts.append(passed)
     parts += [_opaque(views[operand]) for operand in node.captures if operand in views]
@@ -188,13 +188,6 @@ def _entered(scene: Scene) -> tuple[tuple[Axis, ...], dict[str, Views]]:
         for name, shape in shapes.items()
     }
     return axes, views
-
-
-def _span(spans: Span | tuple[Span, ...], place: int) -> Span:
-    """The span of the operand at `place`: one for all, or the last for those beyond."""
-    if type(spans) is not tuple or not spans or type(spans[0]) is Route or type(spans[0]) is Read:
-        return spans  # type: ignore[return-value]  # one span for every operand
-    return spans[place] if place < len(spans) else spans[-1]  # type: ignore[return-value]
 
 
 def _pass(views: Views, span: Span, operand: object, result: object) -> Views | None:

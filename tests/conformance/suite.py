@@ -1,4 +1,5 @@
-"""The conformance suite as data: small graphs in ONNX text, each with what is expected of it. Needs onnx and numpy only.
+"""The conformance suite as data: small graphs in ONNX text, each with what is expected of it. Needs onnx and
+numpy only.
 
     python tests/conformance/suite.py OUT
 
@@ -47,7 +48,9 @@ class Number:
 
 @dataclass(frozen=True)
 class Tensor:
-    """Element type, by numpy's and ml_dtypes' names, and shape; not `exact` where the data decides and this is a bound."""
+    """Element type, by numpy's and ml_dtypes' names, and shape; not `exact` where the data decides and this
+    is a bound.
+    """
 
     dtype: str
     shape: tuple[int, ...]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+import onnx.inliner
 import pytest
 
 from analyzer import BadModel, Options, Report, analyze
@@ -272,3 +273,51 @@ def test_an_opset_is_the_functions_own() -> None:
     fields = {(f.tensor, f.axis): f.status for f in analyze(text_model(text)).receptive_fields}
     assert (fields["z", 1], fields["z", 2]) == ("local", "global")
     assert (fields["y", 1], fields["y", 2]) == ("global", "global")
+
+
+SPELLED_OUT = [
+    pytest.param(
+        model(
+            f"g (float[2, 4] x) => (y) <{WEIGHT}> {{ [one] a = local.layer(x, w) [two] y = local.layer(a, w) }}",
+            LAYER,
+        ),
+        id="called-twice",
+    ),
+    pytest.param(
+        model(
+            f"g (float[2, 4] x) => (y) <{WEIGHT}> {{ a = local.block(x, w) b = Tanh(a) y = local.layer(b, w) }}",
+            "block (a, b) => (c) { m = local.layer(a, b) n = Concat <axis = 0> (m, m) [last] c = local.layer(n, b) }",
+            LAYER,
+        ),
+        id="nested",
+    ),
+    pytest.param(
+        model(
+            'g (float[1, 3, 16, 16] x) => (y) <float[3, 3, 3, 3] w = ["location": "w"]> '
+            "{ a = local.residual(x, w) b = local.residual(a, w) y = GlobalAveragePool(b) }",
+            "residual (u, v) => (r) { c = Conv <pads = [1, 1, 1, 1]> (u, v) d = Relu(c) r = Add(u, d) }",
+        ),
+        id="residual-blocks",
+    ),
+    pytest.param(
+        model(
+            "g (float[8, 8] x) => (y) { a = Relu(x) y = local.wide(a) }",
+            "wide (u) => (r) { t = Concat <axis = 0> (u, u, u) s = Sigmoid(t) r = ReduceMean <keepdims = 0> (s) }",
+        ),
+        id="a-peak-inside",
+    ),
+]
+
+
+@pytest.mark.parametrize("calling", SPELLED_OUT)
+def test_a_call_costs_what_its_body_spelled_out_costs(calling: bytes) -> None:
+    """onnx's own inliner writes the bodies in place of the calls: sums, depth and what the results see are the same."""
+    inlined = onnx.inliner.inline_local_functions(onnx.ModelProto.FromString(calling)).SerializeToString()
+    ours, spelled = analyze(calling), analyze(inlined)
+    for total in ("macs", "elementwise_flops", "flops", "parameters", "parameter_bytes", "outputs_bytes"):
+        assert getattr(ours.totals, total) == getattr(spelled.totals, total), total
+    assert ours.depth == spelled.depth
+    assert ours.memory.training.saved_bytes == spelled.memory.training.saved_bytes
+    assert ours.memory.inference.peak_live_bytes == spelled.memory.inference.peak_live_bytes
+    seen = ([f for f in report.receptive_fields if f.tensor == "y"] for report in (ours, spelled))
+    assert next(seen) == next(seen)

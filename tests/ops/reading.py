@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analyzer.ops.rule import Facts
-from analyzer.spans import NOTHING, OPAQUE, POINTWISE, Affine, Read, Regroup, Route, Word
+from analyzer.spans import NOTHING, OPAQUE, POINTWISE, Affine, Regroup, Route
 
 Array = NDArray[Any]
 NOWHERE = -1.0
@@ -21,10 +21,7 @@ NOWHERE = -1.0
 
 def span_of(facts: Facts, operand: int) -> Any:
     """The Span of one operand."""
-    spans = facts.spans
-    if isinstance(spans, (Word, Regroup)) or (spans and isinstance(spans[0], (Route, Read))):
-        return spans
-    return spans[min(operand, len(spans) - 1)]
+    return facts.span(operand)
 
 
 def rows(taps: Affine, position: int) -> range:
