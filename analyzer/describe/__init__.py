@@ -143,7 +143,7 @@ class _Walk:
                     name: Body(self, value, node, sizes, constants, bound) if type(value) is Graph else value
                     for name, value in attributes.items()
                 }
-            return _apply(rule, node, operands, attributes)
+            return _possible(_apply(rule, node, operands, attributes))
         except BadModel as error:
             told = error.at(node=node.name, op_type=node.op_type)
         except _FAULTS as error:
@@ -293,6 +293,14 @@ def _apply(rule: Rule, node: Node, operands: list[Any], attributes: Mapping[str,
         return rule.function(*operands, **attributes)
     filled = {"results": len(node.outputs), "version": node.version}
     return rule.function(*operands, **attributes, **{name: filled[name] for name in rule.fills})
+
+
+def _possible(said: Facts) -> Facts:
+    """What a rule said, if no size in it is below zero."""
+    for size in said.results:
+        if type(size) is Size and size.shape and min(size.shape) < 0:
+            raise BadModel("NEGATIVE_DIM", f"the result would have shape {size.shape}")
+    return said
 
 
 def _place(node: Node, outputs: tuple[Known | None, ...], operands: Operands, sizes: Sizes) -> bool:

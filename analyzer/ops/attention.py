@@ -7,7 +7,7 @@ import msgspec
 from analyzer.graph import DTYPES, FLOAT32, FLOAT64, Size
 from analyzer.ops.heads import Heads, shared, split
 from analyzer.ops.rule import Body, Buffer, Facts, Setting, refuse, rule
-from analyzer.spans import NOTHING, WHOLE
+from analyzer.spans import NOTHING, OPAQUE, WHOLE, Each, Span, straight
 
 
 def _check(form: Heads, k: Size, v: Size, tokens: tuple[int, int], width: int) -> None:
@@ -50,17 +50,25 @@ def _attended(
         (y, keys, values, form.scores(q.dtype)),
         macs=form.macs,
         elementwise=form.elementwise((mask is not None) + 3 * bool(softcap)),
-        spans=(
-            form.span("query", len(q.shape)),
-            form.span("key", len(k.shape)),
-            form.span("value", len(v.shape)),
-            NOTHING if mask is None else form.mask(mask.shape),
-            form.span("key", 4, past),
-            form.span("value", 4, past),
-            (WHOLE,),
-        ),
+        spans=_spans(form, q, k, v, mask),
         saved=form.kept(q, *held, mask, y),
     )
+
+
+def _spans(form: Heads, q: Size, k: Size, v: Size, mask: Size | None) -> Each:
+    """What the result, all keys, all values and the scores read: queries, keys, values, a mask, the past."""
+    result: tuple[Span, ...] = (
+        form.span("query", len(q.shape)),
+        form.span("key", len(k.shape)),
+        form.span("value", len(v.shape)),
+        NOTHING if mask is None else form.mask(mask.shape),
+        form.span("key", 4, form.past),
+        form.span("value", 4, form.past),
+        (WHOLE,),
+    )
+    keys = (NOTHING, form.stored("key", len(k.shape)), NOTHING, NOTHING, straight(4), NOTHING)
+    values = (NOTHING, NOTHING, form.stored("value", len(v.shape)), NOTHING, NOTHING, straight(4), NOTHING)
+    return Each((result, keys, values, OPAQUE))
 
 
 @rule("Attention", since=23, until=23)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from analyzer.graph import Size
 from analyzer.ops.heads import Heads, each, shared, told
 from analyzer.ops.rule import MICROSOFT, Buffer, Facts, Setting, refuse, rule
-from analyzer.spans import NOTHING, WHOLE, Route, Span
+from analyzer.spans import NOTHING, OPAQUE, WHOLE, Each, Route, Span, straight
 
 
 def _width(query: Size, packed: bool, heads: int, kv_heads: int) -> int:
@@ -75,7 +75,7 @@ def group_query_attention(
         (y, *presents, form.scores(query.dtype)),
         macs=form.macs,
         elementwise=steps,
-        spans=_spans(form, packed, attention_bias),
+        spans=_spans(form, packed, bool(sliding_window_cache), attention_bias),
         saved=form.kept(query, *presents, attention_bias, y),
     )
 
@@ -111,13 +111,20 @@ def _presents(form: Heads, query: Size, past: Size | None, new: int, slides: boo
     return Size(shape, like.dtype, exact=exact), Size(shape, like.dtype, exact=exact)
 
 
-def _spans(form: Heads, packed: bool, bias: Size | None) -> tuple[Span, ...]:
-    """What the result reads of each operand."""
+def _spans(form: Heads, packed: bool, slides: bool, bias: Size | None) -> Each:
+    """What the result, all keys, all values and the scores read of the operands."""
     query: Span = (Route(0), form.span("key", 3)[1], WHOLE) if packed else form.span("query", 3)
     past = (form.span("key", 4, form.past), form.span("value", 4, form.past))
     rest: Span = (WHOLE, WHOLE)
     added = NOTHING if bias is None else form.mask(bias.shape)
-    return (query, form.span("key", 3), form.span("value", 3), *past, *(rest,) * 5, added, rest)
+    result = (query, form.span("key", 3), form.span("value", 3), *past, *(rest,) * 5, added, rest)
+    if slides:
+        return Each((result, OPAQUE, OPAQUE, OPAQUE))
+    source: Span = (*form.stored("key", 3)[:2], WHOLE) if packed else NOTHING
+    angles = (NOTHING, NOTHING, rest, rest, rest, NOTHING)
+    keys = (source, form.stored("key", 3), NOTHING, straight(4), NOTHING, *angles)
+    values = (source, NOTHING, form.stored("value", 3), NOTHING, straight(4), NOTHING)
+    return Each((result, keys, values, OPAQUE))
 
 
 @rule("SparseAttention", domain=MICROSOFT)

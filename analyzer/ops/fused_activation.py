@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from analyzer.graph import BOOL, Size
 from analyzer.ops.rule import MICROSOFT, Facts, Setting, broadcast, refuse, rule
-from analyzer.spans import NOTHING, POINTWISE, Affine, Route, straight
+from analyzer.spans import NOTHING, POINTWISE, Affine, Each, Route, straight
 
 GELU_STEPS, TANH_GELU_STEPS, SIGMOID_GELU_STEPS, SWISH_STEPS = 5, 8, 6, 5
 
@@ -98,7 +98,7 @@ def bias_dropout(
     live = training_mode is not None and (training_mode.value is None or bool(training_mode.value.any()))
     live = live and (ratio is None or ratio.value is None or bool(ratio.value.any()))
     steps = 1 + (residual is not None) + 2 * live
-    spans = (POINTWISE, POINTWISE, POINTWISE, NOTHING, NOTHING)
+    spans = Each(((POINTWISE, POINTWISE, POINTWISE, NOTHING, NOTHING), NOTHING))
     kept = (Size(data.shape, data.dtype),) if live else ()
     return Facts(
         (y, mask), elementwise=steps * y.count, spans=spans, saved=kept, inplace=(data,), random=live

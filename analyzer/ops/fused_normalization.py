@@ -11,7 +11,7 @@ import math
 
 from analyzer.graph import FLOAT32, INT32, DType, Size
 from analyzer.ops.rule import MICROSOFT, Buffer, Facts, Setting, Weight, axis_of, refuse, rule
-from analyzer.spans import DATA, NOTHING, POINTWISE, WHOLE, Affine, Read, Route, Routes, Span, straight
+from analyzer.spans import DATA, NOTHING, POINTWISE, WHOLE, Affine, Each, Read, Route, Routes, Span, straight
 
 LAYER_NORM_STEPS, RMS_NORM_STEPS, SWISH_STEPS = 7, 4, 5
 
@@ -87,10 +87,19 @@ def _summed(x: Size, skip: Size, gamma: Size, bias: Size | None, rms: bool) -> F
     shift = len(x.shape) - len(skip.shape)
     same = (dim == x.shape[shift + axis] for axis, dim in enumerate(skip.shape[:-1]))
     reads = (*(Route(shift + axis) if alike else WHOLE for axis, alike in enumerate(same)), WHOLE)
+    statistic = (row, reads, NOTHING, NOTHING, (WHOLE,))
+    spans = Each(
+        (
+            (row, reads, POINTWISE, POINTWISE, (WHOLE,)),
+            statistic,
+            statistic,
+            (POINTWISE, POINTWISE, NOTHING, NOTHING, POINTWISE),
+        )
+    )
     return Facts(
         (y, mean, deviation, total),
         elementwise=steps * y.count,
-        spans=(row, reads, POINTWISE, POINTWISE, (WHOLE,)),
+        spans=spans,
         saved=kept,
     )
 
@@ -156,7 +165,10 @@ def embed_layer_normalization(
     )
     ids, table = straight(2), (DATA, WHOLE)
     position = NOTHING if position_ids is None or position_ids.shape != input_ids.shape else ids
-    spans = (ids, ids, table, table, table, (WHOLE,), (WHOLE,), NOTHING, position)
+    looked_up = (ids, ids, table, table, table)
+    lengths = (*(NOTHING,) * 7, (Route(0), WHOLE), NOTHING)
+    normalised = (*looked_up, (WHOLE,), (WHOLE,), NOTHING, position)
+    spans = Each((normalised, lengths, (*looked_up, NOTHING, NOTHING, NOTHING, position)))
     return Facts(said.outputs, elementwise=said.elementwise, spans=spans, saved=said.saved)
 
 
@@ -237,10 +249,16 @@ def skip_group_norm(
 ) -> Facts:
     """The same of a residual sum, which is the second result; `skip` may lack the space."""
     total = Size(x.shape, x.dtype)
+    axis = len(x.shape) - 1 if channels_last else 1
     said = _grouped(x, total, groups, channels_last, activation, 1 + (bias is not None))
     own = said.spans
     assert isinstance(own, tuple)
     lacks = math.prod(skip.shape) != x.count
     reads: Span = (Route(0), *(WHOLE,) * (len(skip.shape) - 1)) if lacks else own[0]  # type: ignore[assignment]
-    spans = (*own, reads, (WHOLE,))
+    spans = Each(
+        (
+            (*own, reads, (WHOLE,)),
+            (POINTWISE, NOTHING, NOTHING, reads if lacks else POINTWISE, (Route(axis),)),
+        )
+    )
     return Facts((*said.results, total), elementwise=said.elementwise, spans=spans, saved=said.saved)

@@ -14,7 +14,7 @@ import msgspec
 
 from analyzer.graph import FLOAT32, DType, Size
 from analyzer.ops.rule import refuse
-from analyzer.spans import WHOLE, Affine, Read, Route, Routes
+from analyzer.spans import WHOLE, Affine, Read, Route, Routes, crop
 
 Ints = tuple[int, ...]
 Part = Literal["query", "key", "value"]
@@ -98,6 +98,18 @@ class Heads(msgspec.Struct, frozen=True):
             return (Route(0), self._block(share), along, WHOLE)
         head = Route(1) if share == 1 else Route(1, Affine(share, 1, (0,) * share, (0,) * share))
         return (Route(0), head, along, Route(3) if part == "value" else WHOLE)
+
+    def stored(self, part: Part, rank: int) -> Routes:
+        """What the cache of all keys or values reads of new ones, of `rank` 3 (merged), 4, or 5 (packed):
+        they lie behind the past.
+        """
+        width = self.value_width if part == "value" else self.width
+        behind = Route(2, crop(-self.past))
+        if rank == 4:
+            return (Route(0), Route(1), behind, Route(3))
+        if rank == 5:
+            return (Route(0), behind, Route(1), WHOLE, Route(3))
+        return (Route(0), behind, Route(1, Affine(1, width, (0,), (width - 1,))))
 
     def mask(self, shape: Ints) -> Routes:
         """What the result reads of a mask or bias that broadcasts to [batch, heads, queries, keys]."""

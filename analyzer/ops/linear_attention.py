@@ -14,7 +14,7 @@ import math
 from analyzer.graph import Size
 from analyzer.ops.heads import each
 from analyzer.ops.rule import MICROSOFT, Facts, refuse, rule
-from analyzer.spans import NOTHING, WHOLE, Read, Route, Span, straight, window
+from analyzer.spans import NOTHING, OPAQUE, WHOLE, Each, Read, Route, Span, crop, straight, window
 
 CORRECTS = {"linear": 0, "gated": 0, "delta": 1, "gated_delta": 1}
 DECAYS = {"linear": 0, "gated": 1, "delta": 0, "gated_delta": 1}
@@ -50,24 +50,25 @@ def _summed(
     if DECAYS[update]:
         steps += cell * kv_heads + (decay.count if decay is not None else 0)
     chunks = Size((-(-tokens // max(chunk, 1)), *state), present.dtype)
-    before: Span = (Route(0), Read("prefix", 1), WHOLE)
-    state_span: Span = NOTHING
-    if past is not None:
-        state_span = (*(WHOLE,) * (len(past.shape) - 4), Route(0), WHOLE, WHOLE, WHOLE)
     return Facts(
         (y, present),
         macs=cell * (kv_heads * (1 + CORRECTS[update]) + made),
         elementwise=steps,
-        spans=(
-            (Route(0), Route(1), WHOLE),
-            before,
-            before,
-            state_span,
-            before,
-            before,
-        ),
+        spans=_spans(bool(windows)),
         saved=(query, key, value, *(x for x in (decay, rate) if x is not None), chunks),
     )
+
+
+def _spans(windows: bool) -> Each:
+    """What the result and the state read: queries, keys, values, past state, decay, rate."""
+    before: Span = (Route(0), Read("prefix", 1), WHOLE)
+    every: Span = (Route(0), WHOLE, WHOLE)
+    last: tuple[Route | Read, ...] = (Route(0), WHOLE, WHOLE, WHOLE)
+    past: Span = (WHOLE, *last) if windows else last
+    result: tuple[Span, ...] = ((Route(0), Route(1), WHOLE), before, before, past, before, before)
+    own: Span = (Route(0), Route(1), WHOLE, Route(3))
+    state: tuple[Span, ...] = (NOTHING, every, every, own, every, every)
+    return Each((result, OPAQUE if windows else state))
 
 
 @rule("LinearAttention", since=27)
@@ -121,7 +122,7 @@ def causal_conv_with_state(
     activation: str = "none",
 ) -> Facts:
     """[batch, channels, length], a weight [channels, 1, taps]; results: as large, and the last positions."""
-    return _convolved(x, weight, past_state, activation, 1, 2)
+    return _convolved(x, weight, past_state, activation)
 
 
 @rule("CausalConvWithState", domain=MICROSOFT)
@@ -155,14 +156,18 @@ def causal_conv_with_state_windowed(
     ):
         return Facts(None, macs=None, elementwise=None)
     axis = 1 if channels_last else 1 + ndim
-    said = _convolved(x, weight, past_state, activation, dilation, axis)
-    y, state = said.results
-    if state_window and isinstance(state, Size):
-        state = Size((state_window, *state.shape), state.dtype)
-    return Facts((y, state), macs=said.macs, elementwise=said.elementwise, spans=said.spans, saved=said.saved)
+    return _convolved(x, weight, past_state, activation, dilation, axis, state_window)
 
 
-def _convolved(x: Size, weight: Size, past: Size | None, activation: str, dilation: int, axis: int) -> Facts:
+def _convolved(
+    x: Size,
+    weight: Size,
+    past: Size | None,
+    activation: str,
+    dilation: int = 1,
+    axis: int = 2,
+    windows: int = 0,
+) -> Facts:
     """Every channel on its own, along `axis`; beside it, in the middle of a window."""
     *around, taps = weight.shape[2:]
     channels = math.prod(x.shape[2:]) if axis == 1 else x.shape[1]
@@ -172,19 +177,34 @@ def _convolved(x: Size, weight: Size, past: Size | None, activation: str, dilati
         )
     reach = (taps - 1) * dilation
     y = Size(x.shape, x.dtype)
-    state = Size((*x.shape[:axis], reach, *x.shape[axis + 1 :]), x.dtype)
+    lead = (windows,) if windows else ()
+    state = Size((*lead, *x.shape[:axis], reach, *x.shape[axis + 1 :]), x.dtype)
     routes: list[Route | Read] = list(straight(len(x.shape)))
     for place, kernel in enumerate(around, 2):
         routes[place] = Route(place, window(kernel, pad=(kernel - 1) // 2))
     before = list(routes)
     routes[axis] = Route(axis, window(taps, dilation=dilation, pad=reach))
     before[axis] = Route(axis, window(taps, dilation=dilation))
-    leading = (WHOLE,) * (0 if past is None else len(past.shape) - len(x.shape))
     active = activation != "none"
+    result: tuple[Span, ...] = (
+        tuple(routes),
+        (WHOLE,) * len(weight.shape),
+        (WHOLE,),
+        (*(WHOLE,) * len(lead), *before),
+    )
     return Facts(
         (y, state),
         macs=y.count * math.prod(weight.shape[2:]),
         elementwise=SWISH_STEPS * y.count * active,
-        spans=(tuple(routes), (WHOLE,) * len(weight.shape), (WHOLE,), (*leading, *before)),
+        spans=Each((result, OPAQUE if windows else _state_spans(x, axis, reach))),
         saved=(x, weight, *((Size(x.shape, x.dtype),) if active else ())),
     )
+
+
+def _state_spans(x: Size, axis: int, reach: int) -> tuple[Span, ...]:
+    """The state is the last `reach` positions of the past and the input, one behind the other."""
+    new: list[Route | Read] = list(straight(len(x.shape)))
+    old = list(new)
+    new[axis] = Route(axis, crop(x.shape[axis] - reach))
+    old[axis] = Route(axis, crop(x.shape[axis]))
+    return (tuple(new), NOTHING, NOTHING, tuple(old))

@@ -206,6 +206,8 @@ def split(
     if split is not None or num_outputs is None:
         return split_by_operand(x, split, axis=axis, results=results)
     axis = axis_of(axis, len(x.shape))
+    if num_outputs != results:
+        raise refuse("SPLIT", f"num_outputs is {num_outputs}, {results} are named", attribute="num_outputs")
     return _split(x, axis, _chunks(x.shape[axis], num_outputs), results)
 
 

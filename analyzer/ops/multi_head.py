@@ -12,7 +12,7 @@ import msgspec
 from analyzer.graph import Size
 from analyzer.ops.heads import Heads, each, split, told
 from analyzer.ops.rule import MICROSOFT, Facts, Setting, refuse, rule
-from analyzer.spans import WHOLE, Read, Route, Routes, Span
+from analyzer.spans import NOTHING, OPAQUE, WHOLE, Each, Read, Route, Routes, Span, straight
 
 REST: Span = (WHOLE, WHOLE, WHOLE)
 """Of operands that decide what is read, of those that are not there nothing at all."""
@@ -107,6 +107,29 @@ def _reach(
     return reach
 
 
+def _spans(
+    order: tuple[str, ...],
+    reach: Mapping[str, Span],
+    form: Heads,
+    query: Size,
+    key: Size | None,
+    value: Size | None,
+) -> Each:
+    """What the result, all keys, all values and the scores read of the operands in their order."""
+    source = "query" if key is None else "key"
+    of_keys: Mapping[str, Span] = {
+        source: form.stored("key", len((key or query).shape)),
+        "past_key": straight(4),
+    }
+    of_values: Mapping[str, Span] = {
+        source if value is None else "value": form.stored("value", len((value or key or query).shape)),
+        "past_value": straight(4),
+    }
+    result = tuple(reach.get(name, REST) for name in order)
+    caches = (tuple(part.get(name, NOTHING) for name in order) for part in (of_keys, of_values))
+    return Each((result, *caches, OPAQUE))
+
+
 def _packed(form: Heads, queries: bool) -> Routes:
     """[batch, tokens, heads, 2 or 3, width]: keys and values at once, and queries too."""
     _, head, along, _ = form.span("key", 4)
@@ -146,7 +169,7 @@ def multi_head_attention(
     reach = _reach(form, query, key, value, key_padding_mask, attention_bias)
     order = ("query", "key", "value", "", "padding", "bias", "past_key", "past_value", "")
     said = _attended(form, query, side, cache, key_padding_mask, attention_bias)
-    return msgspec.structs.replace(said, spans=tuple(reach.get(name, REST) for name in order))
+    return msgspec.structs.replace(said, spans=_spans(order, reach, form, query, key, value))
 
 
 @rule("DecoderMaskedMultiHeadAttention", domain=MICROSOFT)
@@ -189,4 +212,4 @@ def decoder_masked_multi_head_attention(
         reach["query"] = (Route(0), Route(1), WHOLE)
     order = ("query", "key", "value", "padding", "bias", "past_key", "past_value", "")
     said = _attended(form, query, side, cache, mask_index, attention_bias)
-    return msgspec.structs.replace(said, spans=tuple(reach.get(name, REST) for name in order))
+    return msgspec.structs.replace(said, spans=_spans(order, reach, form, query, key, value))

@@ -84,6 +84,8 @@ def batch_normalization_7(
 @rule("LRN")
 def lrn(x: Size, *, alpha: float = 1e-4, beta: float = 0.75, bias: float = 1.0, size: int) -> Facts:
     """Each element over a power of the squares of `size` neighbouring channels."""
+    if size < 1:
+        raise refuse("KERNEL_SHAPE", f"size {size} is not positive", attribute="size")
     y = Size(x.shape, x.dtype)
     low, high = (size - 1) // 2, size - 1 - (size - 1) // 2
     routes: list[Route | Read] = list(straight(len(x.shape)))

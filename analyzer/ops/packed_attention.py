@@ -8,7 +8,7 @@ from __future__ import annotations
 from analyzer.graph import Size
 from analyzer.ops.heads import Heads, each, projection
 from analyzer.ops.rule import MICROSOFT, Facts, Setting, refuse, rule
-from analyzer.spans import DATA, Route
+from analyzer.spans import DATA, NOTHING, WHOLE, Each, Route, Span
 
 Ints = tuple[int, ...]
 
@@ -22,7 +22,8 @@ def remove_padding(x: Size, sequence_token_count: Setting) -> Facts:
     dtype = sequence_token_count.dtype
     tokens = Size((batch * length, channels), x.dtype, exact=False)
     placed = (Size((batch, length), dtype), Size((batch + 1,), dtype), Size((1,), dtype))
-    return Facts((tokens, *placed), spans=((DATA, DATA, Route(1)), (DATA,)))
+    lengths: tuple[Span, ...] = (NOTHING, (WHOLE,))
+    return Facts((tokens, *placed), spans=Each((((DATA, DATA, Route(1)), (DATA,)), *(lengths,) * 3)))
 
 
 @rule("RestorePadding", domain=MICROSOFT)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from analyzer.graph import Size
 from analyzer.ops.heads import each
 from analyzer.ops.rule import MICROSOFT, Buffer, Facts, Setting, refuse, rule
-from analyzer.spans import DATA, POINTWISE, WHOLE, Affine, Read, Route, Span
+from analyzer.spans import DATA, NOTHING, POINTWISE, WHOLE, Affine, Each, Read, Route, Span
 
 Ints = tuple[int, ...]
 
@@ -120,9 +120,9 @@ def gemma_rotary_embedding(emb: Size, q: Size, q_rot: Size, k: Size, k_rot: Size
     angles = (Route(0), Route(2), Route(3))
     kept = (Size(emb.shape, q.dtype), Size(emb.shape, q.dtype))
     outputs = (Size(q.shape, q.dtype), Size(k.shape, k.dtype))
-    return Facts(
-        outputs, elementwise=steps, spans=(angles, POINTWISE, POINTWISE, POINTWISE, POINTWISE), saved=kept
-    )
+    queries = (angles, POINTWISE, POINTWISE, NOTHING, NOTHING)
+    keys = (angles, NOTHING, NOTHING, POINTWISE, POINTWISE)
+    return Facts(outputs, elementwise=steps, spans=Each((queries, keys)), saved=kept)
 
 
 @rule("RelativePositionBias", domain=MICROSOFT)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from analyzer.graph import DType, Size
 from analyzer.ops.heads import Heads, each, projection, told
 from analyzer.ops.rule import MICROSOFT, Buffer, Facts, Setting, Weight, refuse, rule
-from analyzer.spans import NOTHING, WHOLE, Route, Span
+from analyzer.spans import NOTHING, WHOLE, Each, Route, Span, crop, straight
 
 Ints = tuple[int, ...]
 
@@ -47,22 +47,28 @@ def _projected(
     padding, bias = masks
     q, kv = (Size((batch, heads, tokens, part), dtype) for part in (width, width + value_width))
     held = (q, kv) if past is None else (q, present)
-    along = form.span("key", 3)[1] if causal else WHOLE
-    reads: tuple[Span, ...] = (
-        (Route(0), along, WHOLE),
-        (WHOLE, WHOLE),
-        (WHOLE,),
-        NOTHING if padding is None else (WHOLE,) * len(padding.shape),
-        NOTHING if past is None else (WHOLE, Route(0), *form.span("key", 4, before)[1:]),
-        NOTHING if bias is None else form.mask(bias.shape),
-    )
     return Facts(
         (y, present),
         macs=macs,
         elementwise=form.elementwise((padding is not None) + (bias is not None)),
-        spans=reads,
+        spans=_spans(form, past, before, masks),
         saved=(x, weights, *held, *((bias,) if bias is not None else ()), y, form.statistics),
     )
+
+
+def _spans(form: Heads, past: Size | None, before: int, masks: tuple[Size | None, Size | None]) -> Each:
+    """What the result and the cache read: input, weights, bias, padding, past, and a bias on the scores."""
+    padding, bias = masks
+    weights: tuple[Span, ...] = ((WHOLE, WHOLE), (WHOLE,))
+    result: tuple[Span, ...] = (
+        (Route(0), form.span("key", 3)[1] if form.causal else WHOLE, WHOLE),
+        *weights,
+        NOTHING if padding is None else (WHOLE,) * len(padding.shape),
+        NOTHING if past is None else (WHOLE, Route(0), *form.span("key", 4, before)[1:]),
+        NOTHING if bias is None else form.mask(bias.shape),
+    )
+    x: Span = (Route(1), Route(3, crop(-before)), WHOLE)
+    return Each((result, (x, *weights, NOTHING, straight(5), NOTHING)))
 
 
 @rule("Attention", domain=MICROSOFT)
@@ -142,11 +148,12 @@ def quantized_attention(
         x, weight, bias.dtype, num_heads, None, past, bool(past_present_share_buffer), None,
         (mask_index, None), bool(unidirectional),
     )  # fmt: skip
-    spans = said.spans
-    assert isinstance(spans, tuple)
     scale_span: Span = (WHOLE,)
-    order = (*spans[:3], scale_span, scale_span, spans[3], scale_span, scale_span, spans[4])
-    return Facts(said.outputs, macs=said.macs, elementwise=said.elementwise, spans=order)
+    spans = []
+    for result in range(2):
+        given = [said.span(place, result) for place in range(5)]
+        spans.append((*given[:3], scale_span, scale_span, given[3], scale_span, scale_span, given[4]))
+    return Facts(said.outputs, macs=said.macs, elementwise=said.elementwise, spans=Each(tuple(spans)))
 
 
 @rule("LongformerAttention", domain=MICROSOFT)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from analyzer.graph import Size
 from analyzer.ops.rule import Facts, Setting, refuse, rule
-from analyzer.spans import NOTHING, WHOLE, Read, Route, Span
+from analyzer.spans import NOTHING, WHOLE, Each, Read, Route, Span
 
 Floats = tuple[float, ...]
 Strings = tuple[str, ...]
@@ -67,14 +67,22 @@ def _layer(
     )
 
 
-def _spans(direction: str, layout: int, initial: int) -> tuple[Span, ...]:
-    """A step sees all before it, all after it, or both; rows of the batch keep apart."""
+def _spans(direction: str, layout: int, initial: int) -> Each:
+    """A step sees all before it, all after it, or both, and the last state sees all; rows of the batch keep
+    apart.
+    """
     axis = 1 if layout else 0
     seen = {"forward": Read("prefix", axis), "reverse": Read("suffix", axis)}.get(direction, WHOLE)
-    batch = Route(0 if layout else 2)
+    every = _reads(seen, Route(0 if layout else 2), layout, initial)
+    last = _reads(WHOLE, Route(0 if layout else 1), layout, initial)
+    return Each((every, *(last,) * initial))
+
+
+def _reads(steps: Read, rows: Route, layout: int, initial: int) -> tuple[Span, ...]:
+    """Input, both weights, bias, lengths, initial states, peepholes."""
+    x = (rows, steps, WHOLE) if layout else (steps, rows, WHOLE)
+    state = (rows, WHOLE, WHOLE) if layout else (WHOLE, rows, WHOLE)
     weight = (WHOLE, WHOLE, WHOLE)
-    state = (batch, WHOLE, WHOLE) if layout else (WHOLE, batch, WHOLE)
-    x = (batch, seen, WHOLE) if layout else (seen, batch, WHOLE)
     return (x, weight, weight, (WHOLE, WHOLE), NOTHING, *(state,) * initial, (WHOLE, WHOLE))
 
 

@@ -99,18 +99,19 @@ def split_to_sequence(x: Size, split: Setting | None = None, *, axis: int = 0, k
     """Rows of `axis` apart, one by one or in runs of `split`."""
     axis = axis_of(axis, len(x.shape))
     length = x.shape[axis]
-    if split is None:
-        lengths = (1,) * length
-    elif split.value is None:
+    if split is not None and split.value is None:
         return Facts(Sequence(None))
-    elif split.shape:
-        lengths = split.ints()
-    else:
-        each = split.ints()[0]
-        if each < 1:
-            raise refuse("SPLIT", f"split {each} is not positive")
-        lengths = tuple(min(each, length - start) for start in range(0, length, each))
-    if sum(lengths) != length or len(lengths) > ITEMS_LIMIT:
+    each = 1 if split is None else split.ints()[0] if not split.shape else 0
+    if each < 0 or (split is not None and not split.shape and each < 1):
+        raise refuse("SPLIT", f"split {each} is not positive")
+    if each and -(-length // each) > ITEMS_LIMIT:
+        return Facts(Sequence(None))
+    lengths = (
+        tuple(min(each, length - start) for start in range(0, length, each))
+        if split is None or not split.shape
+        else split.ints()
+    )
+    if sum(lengths) != length or min(lengths, default=0) < 0:
         raise refuse("SPLIT", f"parts {lengths[:8]} do not make up axis {axis} of {x.shape}")
     if split is None and not keepdims:
         return Facts(Sequence(tuple(Size((*x.shape[:axis], *x.shape[axis + 1 :]), x.dtype) for _ in lengths)))

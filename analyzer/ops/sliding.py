@@ -115,9 +115,9 @@ def routes(axes: tuple[Axis, ...], first: int = 2) -> tuple[Route, ...]:
 
 def grouped(group: int, inputs: int, outputs: int) -> Route | Read:
     """Which of `inputs` channels per group an output channel reads: all, or the block of its group."""
-    if group == 1:
-        return WHOLE
     each = outputs // group
+    if group == 1 or not each:
+        return WHOLE
     if inputs == each == 1:
         return Route(1)
     if each > PHASES:

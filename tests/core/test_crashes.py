@@ -24,9 +24,7 @@ FIXED = [
     pytest.param(
         "g (float[2] x) => (z) { [a] y = Relu(x) [a] w = Relu(y) [b] z = Relu(w) }", id="two-of-a-name"
     ),
-]
 
-OPEN = [
     # group 2 of no output channels: a map of period 0
     pytest.param(
         "g (float[1, 2, 3, 3] x, float[2, 0, 3, 3] w) => (y) { y = ConvTranspose <group = 2> (x, w) }",
@@ -67,10 +65,3 @@ def report_or_reason(text: str, lenient: bool) -> None:
 def test_a_model_that_once_broke_something_does_so_no_more(text: str, lenient: bool) -> None:
     """A report, or an error with a reason."""
     report_or_reason(text, lenient)
-
-
-@pytest.mark.xfail(strict=True, reason="known and open: move the row to FIXED when it passes")
-@pytest.mark.parametrize("text", OPEN)
-def test_a_model_that_still_breaks_something(text: str) -> None:
-    """A row leaves this table with the fix."""
-    report_or_reason(text, lenient=False)

@@ -318,6 +318,18 @@ def test_a_call_costs_what_its_body_spelled_out_costs(calling: bytes) -> None:
         assert getattr(ours.totals, total) == getattr(spelled.totals, total), total
     assert ours.depth == spelled.depth
     assert ours.memory.training.saved_bytes == spelled.memory.training.saved_bytes
-    assert ours.memory.inference.peak_live_bytes == spelled.memory.inference.peak_live_bytes
     seen = ([f for f in report.receptive_fields if f.tensor == "y"] for report in (ours, spelled))
     assert next(seen) == next(seen)
+
+
+@pytest.mark.parametrize("calling", SPELLED_OUT)
+def test_the_peak_of_a_call_errs_upwards_by_its_results_at_most(calling: bytes) -> None:
+    """What a call returns is counted from its beginning, where the body spelled out makes it at its end."""
+    inlined = onnx.inliner.inline_local_functions(onnx.ModelProto.FromString(calling)).SerializeToString()
+    ours, spelled = analyze(calling), analyze(inlined)
+    sizes = {tensor.name: tensor.bytes or 0 for tensor in ours.tensors}
+    returned = max(sum(sizes[name] for name in node.outputs) for node in ours.nodes if node.domain == "local")
+    low, high = spelled.memory.inference.peak_live_bytes, ours.memory.inference.peak_live_bytes
+    assert low is not None
+    assert high is not None
+    assert low <= high <= low + returned

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import onnx
 import pytest
 
 from analyzer import BadOption, Options, Report, analyze
@@ -106,6 +107,15 @@ def test_what_nobody_binds_is_assumed_and_said(declared: str, assumed: dict[str,
     assert reasons(found) == ["ASSUMED_DIM"] * len(assumed)
     for symbol, value in assumed.items():
         assert any(repr(symbol) in w.message and str(value) in w.message for w in found.warnings)
+
+
+def test_a_negative_dimension_in_a_model_is_a_free_one_without_a_name() -> None:
+    """Old exporters wrote -1 where they meant any."""
+    model = onnx.ModelProto.FromString(text_model("g (float[2, 3] x) => (y) { y = Relu(x) }"))
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = -1
+    found = analyze(model.SerializeToString())
+    assert found.dims == {"x[0]": 1}
+    assert shape(found, "y") == (1, 3)
 
 
 def test_only_what_is_left_is_assumed() -> None:

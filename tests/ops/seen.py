@@ -1,5 +1,5 @@
-"""What the first output sees of an operand: as a Span says it, and as it shows when onnxruntime runs the graph
-with one row of the operand changed.
+"""What an output sees of an operand: as a Span says it, and as it shows when onnxruntime runs the graph with one row
+of the operand changed.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ CUTS: Mapping[str, Callable[[int], slice]] = {
 
 
 class Probe:
-    """A graph whose inputs are random numbers, and what its first output is for them."""
+    """A graph of one node whose inputs are random numbers, and what its output at `place` is for them."""
 
-    def __init__(self, graph: str, opset: int = 22) -> None:
+    def __init__(self, graph: str, opset: int = 22, place: int = 0) -> None:
         runtime = pytest.importorskip("onnxruntime")
         options = runtime.SessionOptions()
         options.log_severity_level = 4
@@ -37,6 +37,7 @@ class Probe:
         rng = np.random.default_rng(0)
         self.said: Facts = facts(graph, opset)
         self.operands = list(stored.graph.node[-1].input)
+        self.place, self.name = place, stored.graph.node[-1].output[place]
         self.session = runtime.InferenceSession(
             stored.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
@@ -46,7 +47,7 @@ class Probe:
             ).astype(helper.tensor_dtype_to_np_dtype(info.type.tensor_type.elem_type))
             for info in stored.graph.input
         }
-        self.base = self.session.run(None, self.fed)[0]
+        (self.base,) = self.session.run([self.name], self.fed)
 
     def check(self, operand: str, axis: int, hull: bool = False) -> None:
         """A position sees the rows that the axis's route says; `hull`: rows between the same ends."""
@@ -59,8 +60,8 @@ class Probe:
         assert shown == told
 
     def route(self, operand: str, axis: int) -> Route | Read:
-        spans: Any = self.said.spans
-        found: Route | Read = spans[self.operands.index(operand)][axis]
+        span: Any = self.said.span(self.operands.index(operand), self.place)
+        found: Route | Read = span[axis]
         return found
 
     def told(self, operand: str, axis: int, to: int) -> Rows:
@@ -78,7 +79,7 @@ class Probe:
         for row in range(self.fed[operand].shape[axis]):
             changed = self.fed[operand].copy()
             changed[(slice(None),) * axis + (row,)] += noise
-            made = self.session.run(None, {**self.fed, operand: changed})[0]
+            (made,) = self.session.run([self.name], {**self.fed, operand: changed})
             others = tuple(other for other in range(made.ndim) if other != to)
             for position in np.flatnonzero((np.abs(made - self.base) > 1e-6).any(axis=others)):
                 seen[position].add(row)

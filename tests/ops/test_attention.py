@@ -95,15 +95,26 @@ def test_a_cache_that_is_partly_filled_counts_whole() -> None:
 def test_where_the_data_places_the_queries_a_causal_mask_bounds_nothing() -> None:
     """Keys are then read whole: how far, each row of the batch has for itself."""
     graph = CACHE + " { y = Attention<is_causal=1>(q, k, v, , , , filled) }"
-    spans = facts(graph, 24).spans
-    assert isinstance(spans, tuple)
-    assert spans[1][2] == Read("global")  # type: ignore[index]
+    assert facts(graph, 24).span(1)[2] == Read("global")  # type: ignore[index]
 
 
 @pytest.mark.parametrize(("graph", "operand", "axis"), SPANS)
 def test_heads_and_tokens_keep_to_themselves(graph: str, operand: str, axis: int) -> None:
     """A row that is changed changes those positions of the result that the axis's route says, and no others."""
     Probe(graph, 23).check(operand, axis)
+
+
+@pytest.mark.parametrize(("inputs", "attributes"), [(SPLIT, "scale=1.0"), (MERGED, HEADS)])
+@pytest.mark.parametrize(
+    ("operand", "axis", "place"),
+    [("k", 0, 1), ("k", 1, 1), ("k", 2, 1), ("pk", 2, 1), ("v", 2, 2), ("pv", 1, 2)],
+)
+def test_new_keys_lie_behind_the_past(
+    inputs: str, attributes: str, operand: str, axis: int, place: int
+) -> None:
+    """And each part of the cache reads its own."""
+    graph = f"({inputs}{PAST}) => (y, a, b) {{ y, a, b = Attention<{attributes}>(q, k, v, , pk, pv) }}"
+    Probe(graph, 23, place).check(operand, axis)
 
 
 @pytest.mark.parametrize(("attributes", "operand"), WINDOWS)

@@ -115,9 +115,18 @@ def test_a_query_sees_what_comes_before_it(
 
 def test_packed_queries_read_keys_before_them() -> None:
     """Queries, keys and values share an axis of tokens, so that it is read as keys are."""
-    spans = facts(graph("float[2,3,128] q", told(3), "", "q, , , , , last, total")).spans
-    assert isinstance(spans, tuple)
-    assert spans[0][1] == Read("prefix", 1)  # type: ignore[index]
+    said = facts(graph("float[2,3,128] q", told(3), "", "q, , , , , last, total"))
+    assert said.span(0)[1] == Read("prefix", 1)  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("operand", "axis", "place"), [("k", 1, 1), ("k", 2, 1), ("pk", 2, 1), ("v", 1, 2), ("pv", 1, 2)]
+)
+def test_new_keys_lie_behind_the_past(operand: str, axis: int, place: int) -> None:
+    """3 tokens behind 4."""
+    inputs = "float[1,3,64] q, float[1,3,32] k, float[1,3,32] v, float[1,2,4,16] pk, float[1,2,4,16] pv"
+    text = graph(inputs, "int32[1] last={6}, int32 total={7}", "", "q, k, v, pk, pv, last, total")
+    Probe(text, place=place).check(operand, axis)
 
 
 def test_query_heads_that_cannot_share_keys_are_refused() -> None:

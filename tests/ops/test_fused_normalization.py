@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from analyzer.errors import BadModel
+from analyzer.spans import POINTWISE, Read
 from tests.ops.graphs import facts, predicted, run, runs
 from tests.ops.seen import Probe
 
@@ -101,8 +102,7 @@ def test_group_norm_may_have_channels_last(inputs: str, call: str, axis: int, st
     assert all(seen == predicted(graph)["y"] for seen in predicted(graph).values())
     said = facts(graph)
     assert said.elementwise == steps * 240
-    assert isinstance(said.spans, tuple)
-    taps = said.spans[0][axis].taps  # type: ignore[index,union-attr]
+    taps = said.span(0)[axis].taps  # type: ignore[index,union-attr]
     assert taps.period == taps.advance == (3 if "groups=2" in call else 2)
 
 
@@ -128,6 +128,13 @@ def test_rows_keep_to_themselves(inputs: str, operand: str, axis: int) -> None:
     Probe(f"({inputs}) => (y) <float[16] g> {{ y = {MS}SkipLayerNormalization(x, s, g) }}").check(
         operand, axis
     )
+
+
+def test_the_sum_reads_each_element_by_itself() -> None:
+    """It is the path that goes on; the normalised reads whole rows."""
+    said = facts(f"({SKIPPED}) => (y, z) <float[16] g> {{ y, , , z = {MS}SkipLayerNormalization(x, s, g) }}")
+    assert said.span(0, 3) is POINTWISE
+    assert said.span(0)[2] == Read("global")  # type: ignore[index]
 
 
 @pytest.mark.parametrize(("reason", "inputs", "constants", "call"), REFUSED)

@@ -122,6 +122,21 @@ def test_a_position_sees_as_far_back_as_there_are_taps(operand: str, axis: int) 
     ).check(operand, axis)
 
 
+@pytest.mark.parametrize(("length", "operand"), [(9, "x"), (2, "x"), (2, "s")])
+def test_the_state_is_the_end_of_past_and_input(length: int, operand: str) -> None:
+    """Of an input that is shorter than the state, and of one that is longer."""
+    graph = f"""(float[2,6,{length}] x, float[2,6,3] s) => (y, n) <float[6,1,4] w>
+    {{ y, n = {MS}CausalConvWithState(x, w, , s) }}"""
+    Probe(graph, place=1).check(operand, 2)
+
+
+@pytest.mark.parametrize(("operand", "axis"), [("v", 0), ("s", 0), ("s", 1), ("s", 3)])
+def test_a_state_is_made_of_all_tokens(operand: str, axis: int) -> None:
+    """Rows of the batch, heads and values keep to themselves."""
+    graph = f"({QKV}{GATES}, float[2,2,8,6] s) => (y, n) {{ y, n = {MS}LinearAttention<{HEADS}>(q, k, v, s, g, b) }}"
+    Probe(graph, place=1).check(operand, axis)
+
+
 def test_what_does_not_fit_is_refused() -> None:
     """By us with a reason, and by onnxruntime in some way."""
     rule = f'({QKV}{GATES}) => (y, n) {{ y, n = {MS}LinearAttention<{HEADS}, update_rule="sum">(q, k, v, , g, b) }}'

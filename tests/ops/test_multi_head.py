@@ -104,6 +104,16 @@ def test_a_head_reads_its_own_channels(graph: str, operand: str, axis: int) -> N
     Probe(graph).check(operand, axis)
 
 
+@pytest.mark.parametrize(
+    ("operand", "axis", "place"), [("k", 1, 1), ("k", 2, 1), ("pk", 2, 1), ("v", 1, 2), ("pv", 3, 2)]
+)
+def test_new_keys_lie_behind_the_past(operand: str, axis: int, place: int) -> None:
+    """And each part of the cache reads its own."""
+    call = f"{MHA}<num_heads=4>(q, k, v, , , , pk, pv)"
+    graph = f"({SAME}{PAST}) => (y, nk, nv) {{ y, nk, nv = {call} }}"
+    Probe(graph, place=place).check(operand, axis)
+
+
 @pytest.mark.parametrize(("reason", "inputs", "heads"), REFUSED)
 def test_heads_that_do_not_fit_are_refused(reason: str, inputs: str, heads: int) -> None:
     """By us with a reason, and by onnxruntime in some way."""

@@ -95,6 +95,16 @@ def test_a_token_sees_those_before_it_if_it_must(causal: int, operand: str, axis
     ).check(operand, axis)
 
 
+@pytest.mark.parametrize(("operand", "axis"), [("x", 0), ("x", 1), ("p", 0), ("p", 2), ("p", 3)])
+def test_what_is_new_lies_behind_the_past(operand: str, axis: int) -> None:
+    """Keys first and then values, as the past has them."""
+    Probe(
+        f"(float[2,3,32] x, float[32,96] w, float[96] b, float[2,2,4,7,8] p) => (y, n)"
+        f"{{ y, n = {ATTENTION}<num_heads=4>(x, w, b, , p) }}",
+        place=1,
+    ).check(operand, axis)
+
+
 @pytest.mark.parametrize(("reason", "weights", "attributes"), REFUSED)
 def test_weights_that_do_not_fit_are_refused(reason: str, weights: str, attributes: str) -> None:
     """By us with a reason, and by onnxruntime in some way."""

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from analyzer.errors import BadModel
-from analyzer.spans import Read
+from analyzer.spans import Read, Route
 from tests.ops.graphs import evaluated, facts, predicted, run, runs
 from tests.ops.seen import Probe
 
@@ -132,6 +132,18 @@ def test_a_step_sees_what_its_direction_lets_it_see(op_type: str, direction: str
     assert probe.shown("x", 0, to=0) == probe.told("x", 0, to=0)
     probe.check("x", 1)
     probe.check("i", 1)
+
+
+@pytest.mark.parametrize(("place", "axis"), [(0, 2), (1, 1), (2, 1)])
+def test_rows_of_the_batch_keep_apart_in_every_result(place: int, axis: int) -> None:
+    """In the states of all steps they are the third axis, in the last ones the second."""
+    probe = Probe(
+        "(float[6,2,3] x, float[1,16,3] w, float[1,16,4] r) => (y, h, c)"
+        "{ y, h, c = LSTM<hidden_size=4>(x, w, r) }",
+        place=place,
+    )
+    assert probe.route("x", 1) == Route(axis)
+    probe.check("x", 1)
 
 
 @pytest.mark.parametrize(("reason", "call"), REFUSED)
