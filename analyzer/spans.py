@@ -128,6 +128,18 @@ def crop(start: int, step: int = 1) -> Affine:
     return Affine(1, step, (start,), (start,))
 
 
+def in_runs(axis: int, each: int, advance: int = 1, width: int = 1) -> Route | Read:
+    """Runs of `each` positions that read the same `width` rows; from run to run they move on by `advance`.
+
+    The channels of a group, a row that is repeated. Too long a run is read whole.
+    """
+    if not 0 < each <= PHASES:
+        return Read("global", axis)
+    if each == advance == width == 1:
+        return Route(axis)
+    return Route(axis, Affine(each, advance, (0,) * each, (width - 1,) * each))
+
+
 def straight(rank: int) -> tuple[Route, ...]:
     """Every axis goes to the axis of its own number."""
     return _STRAIGHT[rank] if rank < len(_STRAIGHT) else tuple(Route(axis) for axis in range(rank))

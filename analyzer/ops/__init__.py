@@ -15,7 +15,7 @@ from analyzer.errors import BadInput
 
 GROUP = "onnx_analyzer.ops"
 
-for _module in pkgutil.iter_modules(__path__):
+for _module in pkgutil.iter_modules(__path__):  # `shared` among them: it registers nothing
     importlib.import_module(f"{__name__}.{_module.name}")
 
 

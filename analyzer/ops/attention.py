@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from analyzer.graph import DTYPES, FLOAT32, FLOAT64, Size
-from analyzer.ops.heads import Heads, shared, split
 from analyzer.ops.rule import Body, Buffer, Facts, Setting, refuse, rule
+from analyzer.ops.shared.heads import Heads, shared, split
 from analyzer.spans import NOTHING, OPAQUE, WHOLE, Each, Span, straight
 
 

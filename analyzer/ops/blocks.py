@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from analyzer.graph import Size
 from analyzer.ops.rule import Facts, refuse, rule
-from analyzer.spans import PHASES, Affine, Read, Route
+from analyzer.spans import PHASES, Affine, Read, Route, in_runs
 
 
 @rule("DepthToSpace", until=10)
@@ -29,7 +29,7 @@ def depth_to_space(x: Size, *, blocksize: int, mode: str = "DCR") -> Facts:
     together = Affine(1, cells, (0,), (cells - 1,))
     y = Size((batch, channels, height * blocksize, width * blocksize), x.dtype)
     lined = Route(1, spread if mode == "DCR" else together)
-    return Facts(y, spans=(Route(0), lined, _stretched(2, blocksize), _stretched(3, blocksize)))
+    return Facts(y, spans=(Route(0), lined, in_runs(2, blocksize), in_runs(3, blocksize)))
 
 
 @rule("SpaceToDepth", until=27)
@@ -47,15 +47,8 @@ def space_to_depth(x: Size, *, blocksize: int, mode: str = "DCR") -> Facts:
     folded = Affine(1, blocksize, (0,), (blocksize - 1,))
     cells = blocksize**2
     y = Size((batch, channels * cells, height // blocksize, width // blocksize), x.dtype)
-    lined = _repeated(1, channels) if mode == "DCR" else _stretched(1, cells)
+    lined = _repeated(1, channels) if mode == "DCR" else in_runs(1, cells)
     return Facts(y, spans=(Route(0), lined, Route(2, folded), Route(3, folded)))
-
-
-def _stretched(axis: int, times: int) -> Route | Read:
-    """Each row `times` in succession."""
-    if times > PHASES:
-        return Read("global", axis)
-    return Route(axis, Affine(times, 1, (0,) * times, (0,) * times))
 
 
 def _repeated(axis: int, extent: int) -> Route | Read:

@@ -7,8 +7,8 @@ is not known.
 from __future__ import annotations
 
 from analyzer.graph import Size
-from analyzer.ops.heads import Heads, each, shared, told
 from analyzer.ops.rule import MICROSOFT, Buffer, Facts, Setting, refuse, rule
+from analyzer.ops.shared.heads import Heads, each, shared, told
 from analyzer.spans import NOTHING, OPAQUE, WHOLE, Each, Route, Span, straight
 
 

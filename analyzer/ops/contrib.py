@@ -13,7 +13,7 @@ import numpy as np
 
 from analyzer.graph import DTYPE_NAMED, INT32, INT64, Size
 from analyzer.ops.rule import MICROSOFT, Facts, Setting, axis_of, refuse, rule
-from analyzer.ops.standard import result, standard
+from analyzer.ops.shared.standard import result, standard
 from analyzer.spans import DATA, NOTHING, POINTWISE, WHOLE, Route, Routes, straight, window
 
 

@@ -10,7 +10,7 @@ import math
 
 from analyzer.graph import Size
 from analyzer.ops.rule import Facts, refuse, rule
-from analyzer.ops.sliding import Ints, grouped, routes, slide
+from analyzer.ops.shared.sliding import Ints, grouped, routes, slide
 from analyzer.spans import PHASES, WHOLE, Read, Route, Routes, spread
 
 

@@ -11,8 +11,8 @@ import msgspec
 
 from analyzer.graph import Size
 from analyzer.ops.rule import MICROSOFT, Facts, Setting, rule
-from analyzer.ops.sliding import Ints
-from analyzer.ops.standard import activated, standard
+from analyzer.ops.shared.sliding import Ints
+from analyzer.ops.shared.standard import activated, standard
 from analyzer.spans import NOTHING, POINTWISE, Routes, Span
 
 Floats = tuple[float, ...]

@@ -11,7 +11,19 @@ import math
 
 from analyzer.graph import FLOAT32, INT32, DType, Size
 from analyzer.ops.rule import MICROSOFT, Buffer, Facts, Setting, Weight, axis_of, refuse, rule
-from analyzer.spans import DATA, NOTHING, POINTWISE, WHOLE, Affine, Each, Read, Route, Routes, Span, straight
+from analyzer.spans import (
+    DATA,
+    NOTHING,
+    POINTWISE,
+    WHOLE,
+    Each,
+    Read,
+    Route,
+    Routes,
+    Span,
+    in_runs,
+    straight,
+)
 
 LAYER_NORM_STEPS, RMS_NORM_STEPS, SWISH_STEPS = 7, 4, 5
 
@@ -210,7 +222,7 @@ def _grouped(x: Size, summed: Size, groups: int, channels_last: int, activation:
         raise refuse("GROUP", f"{groups} groups do not divide {x.shape[axis]} channels", attribute="groups")
     each = x.shape[axis] // groups
     routes: list[Route | Read] = [Route(0), *(WHOLE,) * (len(x.shape) - 1)]
-    routes[axis] = Route(axis, Affine(each, each, (0,) * each, (each - 1,) * each))
+    routes[axis] = in_runs(axis, each, each, each)
     y = Size(x.shape, x.dtype)
     steps = LAYER_NORM_STEPS + added + SWISH_STEPS * bool(activation)
     statistics = (Size((x.shape[0], groups), FLOAT32), Size((x.shape[0], groups), FLOAT32))

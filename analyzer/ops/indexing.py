@@ -18,6 +18,7 @@ from analyzer.ops.rule import Facts, Setting, axis_of, known, refuse, rule
 from analyzer.spans import (
     DATA,
     NOTHING,
+    PHASES,
     POINTWISE,
     WHOLE,
     Affine,
@@ -161,7 +162,7 @@ def _boxed(
     runs = _box(indices.value, x.shape[first : first + named]) if not first else None
     if runs is None:
         return [WHOLE] * named
-    return [Route(place, taps(run)) for place, run in enumerate(runs)]
+    return [Route(place, taps(run)) if run[1] <= PHASES else WHOLE for place, run in enumerate(runs)]
 
 
 def _box(indices: Value, shape: Ints) -> tuple[Run, ...] | None:

@@ -12,8 +12,8 @@ from __future__ import annotations
 import math
 
 from analyzer.graph import Size
-from analyzer.ops.heads import each
 from analyzer.ops.rule import MICROSOFT, Facts, refuse, rule
+from analyzer.ops.shared.heads import each
 from analyzer.spans import NOTHING, OPAQUE, WHOLE, Each, Read, Route, Span, crop, straight, window
 
 CORRECTS = {"linear": 0, "gated": 0, "delta": 1, "gated_delta": 1}

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 import msgspec
 
 from analyzer.graph import Size
-from analyzer.ops.heads import Heads, each, split, told
 from analyzer.ops.rule import MICROSOFT, Facts, Setting, refuse, rule
+from analyzer.ops.shared.heads import Heads, each, split, told
 from analyzer.spans import NOTHING, OPAQUE, WHOLE, Each, Read, Route, Routes, Span, straight
 
 REST: Span = (WHOLE, WHOLE, WHOLE)

@@ -11,10 +11,10 @@ import msgspec
 import numpy as np
 
 from analyzer.graph import FLOAT32, Size
-from analyzer.ops.layout import channels_first
 from analyzer.ops.rule import Facts, refuse, rule
-from analyzer.ops.sliding import Ints
-from analyzer.ops.standard import activated, standard
+from analyzer.ops.shared.layout import channels_first
+from analyzer.ops.shared.sliding import Ints
+from analyzer.ops.shared.standard import activated, standard
 from analyzer.spans import Route, Routes, straight
 
 NCHWC = "com.microsoft.nchwc"

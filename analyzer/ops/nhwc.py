@@ -5,10 +5,10 @@ those say.
 from __future__ import annotations
 
 from analyzer.graph import Size
-from analyzer.ops.layout import channels_last
 from analyzer.ops.rule import MICROSOFT, Facts, rule
-from analyzer.ops.sliding import Ints
-from analyzer.ops.standard import activated, standard
+from analyzer.ops.shared.layout import channels_last
+from analyzer.ops.shared.sliding import Ints
+from analyzer.ops.shared.standard import activated, standard
 
 Floats = tuple[float, ...]
 INTERNAL = "com.ms.internal.nhwc"

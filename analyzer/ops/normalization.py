@@ -14,7 +14,7 @@ from msgspec import structs
 
 from analyzer.graph import FLOAT32, Size
 from analyzer.ops.rule import Buffer, Facts, axis_of, broadcast, refuse, rule
-from analyzer.spans import POINTWISE, WHOLE, Affine, Read, Route, Span, straight
+from analyzer.spans import POINTWISE, WHOLE, Affine, Read, Route, Span, in_runs, straight
 
 
 def _reading(rank: int, axes: tuple[int, ...]) -> tuple[Route | Read, ...]:
@@ -140,7 +140,7 @@ def group_normalization(
         raise refuse("CHANNEL_MISMATCH", f"input has {channels} channels, scale has {scale.count}")
     facts = _normalized(x, tuple(range(2, len(x.shape))), (x.shape[0], num_groups), 7, WHOLE_VECTOR, scale)
     each = channels // num_groups
-    group = WHOLE if num_groups == 1 else Route(1, Affine(each, each, (0,) * each, (each - 1,) * each))
+    group = WHOLE if num_groups == 1 else in_runs(1, each, each, each)
     routes = (Route(0), group, *(WHOLE,) * (len(x.shape) - 2))
     return structs.replace(facts, spans=(routes, WHOLE_VECTOR))
 

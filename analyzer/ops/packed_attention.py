@@ -6,8 +6,8 @@ steps and what autograd keeps are those of `heads`.
 from __future__ import annotations
 
 from analyzer.graph import Size
-from analyzer.ops.heads import Heads, each, projection
 from analyzer.ops.rule import MICROSOFT, Facts, Setting, refuse, rule
+from analyzer.ops.shared.heads import Heads, each, projection
 from analyzer.spans import DATA, NOTHING, WHOLE, Each, Route, Span
 
 Ints = tuple[int, ...]

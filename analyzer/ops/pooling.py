@@ -9,7 +9,7 @@ import math
 
 from analyzer.graph import INT64, Size
 from analyzer.ops.rule import Facts, refuse, rule
-from analyzer.ops.sliding import Axis, Ints, routes, slide
+from analyzer.ops.shared.sliding import Axis, Ints, routes, slide
 from analyzer.spans import WHOLE, Route, Routes
 
 

@@ -8,9 +8,9 @@ projected number, two sigmoids of 4, and 3. Autograd keeps cosines and sines.
 from __future__ import annotations
 
 from analyzer.graph import Size
-from analyzer.ops.heads import each
 from analyzer.ops.rule import MICROSOFT, Buffer, Facts, Setting, refuse, rule
-from analyzer.spans import DATA, NOTHING, POINTWISE, WHOLE, Affine, Each, Read, Route, Span
+from analyzer.ops.shared.heads import each
+from analyzer.spans import DATA, NOTHING, POINTWISE, WHOLE, Each, Route, Span, in_runs
 
 Ints = tuple[int, ...]
 
@@ -38,9 +38,7 @@ def _rotated(
             f"cosines {cos.shape} rotate {2 * cos.shape[-1]} channels of a head, which is {rotary or width} here",
             attribute="rotary_embedding_dim",
         )
-    own: Route | Read = WHOLE
-    if channels != width:
-        own = Route(2, Affine(width, width, (0,) * width, (width - 1,) * width))
+    own = WHOLE if channels == width else in_runs(2, width, width, width)
     table: Span = (Route(0), Route(tokens), WHOLE) if positions is None else (DATA, WHOLE)
     y = Size(x.shape, x.dtype)
     steps = 3 * y.count * (rotary or width) // width

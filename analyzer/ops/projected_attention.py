@@ -6,8 +6,8 @@ counted.
 from __future__ import annotations
 
 from analyzer.graph import DType, Size
-from analyzer.ops.heads import Heads, each, projection, told
 from analyzer.ops.rule import MICROSOFT, Buffer, Facts, Setting, Weight, refuse, rule
+from analyzer.ops.shared.heads import Heads, each, projection, told
 from analyzer.spans import NOTHING, WHOLE, Each, Route, Span, crop, straight
 
 Ints = tuple[int, ...]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from analyzer.graph import DTYPES, FLOAT32, UINT8, DType, Size
 from analyzer.ops.rule import MICROSOFT, Buffer, Facts, Weight, axis_of, refuse, rule
-from analyzer.spans import PHASES, POINTWISE, WHOLE, Affine, Read, Route, Span, straight
+from analyzer.spans import POINTWISE, WHOLE, Read, Route, Span, in_runs, straight
 
 
 @rule("QuantizeLinear", since=10, until=12)
@@ -163,5 +163,5 @@ def _blocks(x: Size, scale: Size, axis: int, block: int) -> Span:
             "SCALE_SHAPE", f"scale {scale.shape} is not {rows}, one for {block} rows", attribute="block_size"
         )
     routes: list[Route | Read] = list(straight(x.rank))
-    routes[axis] = Route(axis, Affine(block, 1, (0,) * block, (0,) * block)) if block <= PHASES else WHOLE
+    routes[axis] = in_runs(axis, block)
     return tuple(routes)

@@ -10,10 +10,10 @@ buffers.
 from __future__ import annotations
 
 from analyzer.graph import DTYPE_NAMED, FLOAT32, INT32, DType, Size
-from analyzer.ops.layout import channels_last as turned
 from analyzer.ops.rule import MICROSOFT, Buffer, Facts, Setting, Weight, rule
-from analyzer.ops.sliding import Ints
-from analyzer.ops.standard import result, standard
+from analyzer.ops.shared.layout import channels_last as turned
+from analyzer.ops.shared.sliding import Ints
+from analyzer.ops.shared.standard import result, standard
 from analyzer.spans import POINTWISE, WHOLE, Span
 
 REQUANTISE, RESCALE, QUANTISE_DYNAMICALLY = 4, 1, 6

@@ -14,7 +14,7 @@ import math
 
 from analyzer.graph import INT32, Size
 from analyzer.ops.rule import Facts, Setting, refuse, rule
-from analyzer.ops.sliding import Axis, Ints, grouped, slide
+from analyzer.ops.shared.sliding import Axis, Ints, grouped, slide
 from analyzer.spans import DATA, NOTHING, PHASES, WHOLE, Affine, Read, Route, Routes, spread
 
 

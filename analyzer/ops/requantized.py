@@ -9,10 +9,10 @@ trained, so autograd keeps nothing. Scales and zero points are buffers, scalars 
 from __future__ import annotations
 
 from analyzer.graph import INT32, DType, Size
-from analyzer.ops.layout import channels_last as turned
 from analyzer.ops.rule import MICROSOFT, Buffer, Facts, broadcast, refuse, rule
-from analyzer.ops.sliding import Ints
-from analyzer.ops.standard import result, standard
+from analyzer.ops.shared.layout import channels_last as turned
+from analyzer.ops.shared.sliding import Ints
+from analyzer.ops.shared.standard import result, standard
 from analyzer.spans import POINTWISE, Span
 
 DEQUANTISE, QUANTISE = 2, 4

@@ -132,7 +132,7 @@ class Rule:
         self.roles: tuple[OperandRole, ...] = tuple(_role(p.annotation) for p in (*operands, *rest))
         self.fills = frozenset(p.name for p in keywords) & _FILLED
         self.attributes = frozenset(p.name for p in keywords) - _FILLED
-        self.bodies = frozenset(p.name for p in keywords if p.annotation == "Body")
+        self.bodies = frozenset(p.name for p in keywords if str(p.annotation).partition(" ")[0] == "Body")
         self.required = frozenset(p.name for p in keywords if p.default is p.empty) - _FILLED
         self.defaults = {p.name: p.default for p in keywords if p.default is not p.empty}
 

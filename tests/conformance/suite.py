@@ -3,8 +3,9 @@ numpy only.
 
     python tests/conformance/suite.py OUT
 
-writes each legal graph to OUT/NAME.onnx, its weights included, each invalid one to OUT/invalid/NAME.onnx, and what is
-expected of all of them to OUT/expectations.json. README.md says what the words of a header mean.
+writes each legal graph to OUT/NAME.onnx, its weights included, each invalid one to OUT/invalid/NAME.onnx, what is
+expected of them to OUT/expectations.json, and the lists that README.md shows to OUT/graphs.md. README.md also says
+what the words of a header mean.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import dataclasses
 import json
 import re
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -29,6 +29,8 @@ FOLDER = Path(__file__).parent
 TOTALS = (
     "nodes", "parameters", "parameter_bytes", "buffers", "outputs_bytes", "macs", "elementwise_flops", "flops",
 )  # fmt: skip
+GATES = ("check", "full_check", "strict_inference", "session", "run")
+"""Who may accept an invalid graph: onnx's checker, also with inference, onnx's strict inference, onnxruntime twice."""
 _ENTRY = re.compile(r"(?P<key>\w+)(?: (?P<name>\S+))?: (?P<said>.+)")
 _NUMBER = re.compile(r"(?P<partial>partial)?(?:, )?(?P<value>\d+)?(?: = (?P<derivation>.+))?")
 _TENSOR = re.compile(r"(?P<bound>at most )?(?P<dtype>\w+)(?:\[(?P<shape>\d[\d, ]*)\])?")
@@ -76,7 +78,7 @@ class Case:
 class Fault:
     """A graph that nothing could run, or that contradicts itself: why, at which node, by which attribute.
 
-    `lenient`: a tool that is asked to go on can, with a warning. `accepted`: what lets it pass.
+    `lenient`: a tool that is asked to go on can, with a warning. `accepted`: who else lets it pass (`GATES`).
     """
 
     name: str
@@ -91,7 +93,7 @@ class Fault:
 
 def legal() -> list[Case]:
     """Every legal graph, by name."""
-    return [_case(path) for path in sorted(FOLDER.glob("*.onnxtxt"))]
+    return [read(path) for path in sorted(FOLDER.glob("*.onnxtxt"))]
 
 
 def invalid() -> list[Fault]:
@@ -104,7 +106,9 @@ def model(text: str) -> onnx.ModelProto:
     parsed = onnx.parser.parse_model(text)
     graphs = [parsed.graph]
     for graph in graphs:
-        graphs.extend(a.g for node in graph.node for a in node.attribute if a.type == onnx.AttributeProto.GRAPH)
+        graphs.extend(
+            a.g for node in graph.node for a in node.attribute if a.type == onnx.AttributeProto.GRAPH
+        )
         _fill(graph)
     return parsed
 
@@ -136,6 +140,20 @@ def write(folder: Path) -> None:
         onnx.save(model(fault.text), folder / "invalid" / f"{fault.name}.onnx")
     told = {"legal": [_plain(case) for case in cases], "invalid": [_plain(fault) for fault in faults]}
     (folder / "expectations.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+    (folder / "graphs.md").write_text(index(), encoding="utf-8")
+
+
+def index() -> str:
+    """Both lists of graphs, in Markdown."""
+    rows = ["| graph | macs | what it is |", "| --- | ---: | --- |"]
+    rows += [f"| `{case.name}` | {_shown(case.totals['macs'])} | {case.about} |" for case in legal()]
+    rows += ["", "| invalid graph | reason | what it is |", "| --- | --- | --- |"]
+    rows += [f"| `{fault.name}` | `{fault.reason}` | {fault.about} |" for fault in invalid()]
+    return "\n".join(rows) + "\n"
+
+
+def _shown(macs: Number) -> str:
+    return f"{macs.value:,}" if macs.complete and macs.value is not None else "partial"
 
 
 def _plain(record: Case | Fault) -> dict[str, Any]:
@@ -145,7 +163,8 @@ def _plain(record: Case | Fault) -> dict[str, Any]:
     return plain
 
 
-def _case(path: Path) -> Case:
+def read(path: Path) -> Case:
+    """One legal graph. Raises ValueError where its header says nothing that is known."""
     text = path.read_text(encoding="utf-8")
     about, entries = _header(path, text)
     dims: dict[str, int] = {}
@@ -178,7 +197,9 @@ def _fault(path: Path) -> Fault:
     if not {"reason"} <= said.keys() <= {"reason", "node", "attribute", "lenient", "accepted"}:
         raise ValueError(f"{path.name}: the header of an invalid graph has other words")
     accepted = tuple(said["accepted"].split(", ")) if "accepted" in said else ()
-    lenient = said.get("lenient") != "refused"
+    if not set(accepted) <= set(GATES) or said.get("lenient", "refused") != "refused":
+        raise ValueError(f"{path.name}: accepted by {accepted}, lenient {said.get('lenient')}")
+    lenient = "lenient" not in said
     return Fault(
         path.stem, about, text, said["reason"], said.get("node"), said.get("attribute"), lenient, accepted
     )
@@ -252,12 +273,7 @@ def _ones(kind: onnx.TypeProto.Tensor, dims: dict[str, int]) -> np.ndarray[Any, 
     return ones.astype(helper.tensor_dtype_to_np_dtype(kind.elem_type))
 
 
-def _arguments(words: list[str]) -> Iterator[Path]:
-    if len(words) != 1 or words[0].startswith("-"):
-        raise SystemExit(__doc__)
-    yield Path(words[0])
-
-
 if __name__ == "__main__":
-    for target in _arguments(sys.argv[1:]):
-        write(target)
+    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
+        raise SystemExit(__doc__)
+    write(Path(sys.argv[1]))

@@ -202,15 +202,7 @@ def damaged(model: ModelProto, rng: random.Random) -> bytes:
     return model.SerializeToString()
 
 
-FALLS_OVER = {"CausalConvWithState"}
-"""Ops whose rule gives a size below zero for some damage: see OPEN in test_crashes.py."""
-
-falls_over = pytest.mark.xfail(strict=True, reason="known and open")
-
-
-@pytest.mark.parametrize(
-    "op_type", [pytest.param(name, marks=falls_over if name in FALLS_OVER else ()) for name in OPS]
-)
+@pytest.mark.parametrize("op_type", OPS)
 def test_a_damaged_node_gives_a_report_or_a_reason(op_type: str) -> None:
     """Forty times each op: whatever is wrong, no rule and no pass falls over, and nothing is less than nothing."""
     rng = random.Random(op_type)

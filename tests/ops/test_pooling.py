@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analyzer.ops.sliding import slide
+from analyzer.ops.shared.sliding import slide
 from analyzer.spans import Route
 from tests.ops.lone import Lone, inside
 

@@ -14,7 +14,7 @@ import msgspec
 
 from analyzer.graph import FLOAT32, DType, Size
 from analyzer.ops.rule import refuse
-from analyzer.spans import WHOLE, Affine, Read, Route, Routes, crop
+from analyzer.spans import PHASES, WHOLE, Affine, Read, Route, Routes, crop, in_runs
 
 Ints = tuple[int, ...]
 Part = Literal["query", "key", "value"]
@@ -96,7 +96,7 @@ class Heads(msgspec.Struct, frozen=True):
             return (Route(0), along, self._channels(share, part))
         if self.merged:
             return (Route(0), self._block(share), along, WHOLE)
-        head = Route(1) if share == 1 else Route(1, Affine(share, 1, (0,) * share, (0,) * share))
+        head = in_runs(1, share)
         return (Route(0), head, along, Route(3) if part == "value" else WHOLE)
 
     def stored(self, part: Part, rank: int) -> Routes:
@@ -131,20 +131,23 @@ class Heads(msgspec.Struct, frozen=True):
             return Route(self._tokens, Affine(1, 1, (offset - self.left,), (offset + right,)))
         return Read("prefix", self._tokens) if right == 0 and offset == 0 else WHOLE
 
-    def _block(self, share: int) -> Route:
+    def _block(self, share: int) -> Route | Read:
         """An axis of heads, read by the channels of a merged result."""
-        period = share * self.value_width
-        return Route(2, Affine(period, 1, (0,) * period, (0,) * period))
+        return in_runs(2, share * self.value_width)
 
     def _channels(self, share: int, part: Part) -> Route | Read:
         """Merged channels: those of a channel's own head, and of the values the one that it sums."""
         period = share * self.value_width
         if part == "value":
+            if share == 1:
+                return Route(2)
+            if not 0 < period <= PHASES:
+                return Read("global", 2)
             rows = tuple(channel % self.value_width for channel in range(period))
-            return Route(2) if share == 1 else Route(2, Affine(period, self.value_width, rows, rows))
+            return Route(2, Affine(period, self.value_width, rows, rows))
         if self.heads == 1:
             return WHOLE
-        return Route(2, Affine(period, self.width, (0,) * period, (self.width - 1,) * period))
+        return in_runs(2, period, self.width, self.width)
 
 
 def split(x: Size, heads: int | None, attribute: str) -> tuple[int, int, int, int]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import msgspec
 
 from analyzer.ops.rule import refuse
-from analyzer.spans import PHASES, WHOLE, Affine, Read, Route, window
+from analyzer.spans import WHOLE, Affine, Read, Route, in_runs, window
 
 Ints = tuple[int, ...]
 
@@ -115,11 +115,4 @@ def routes(axes: tuple[Axis, ...], first: int = 2) -> tuple[Route, ...]:
 
 def grouped(group: int, inputs: int, outputs: int) -> Route | Read:
     """Which of `inputs` channels per group an output channel reads: all, or the block of its group."""
-    each = outputs // group
-    if group == 1 or not each:
-        return WHOLE
-    if inputs == each == 1:
-        return Route(1)
-    if each > PHASES:
-        return Read("global", 1)
-    return Route(1, Affine(each, inputs, (0,) * each, (inputs - 1,) * each))
+    return WHOLE if group == 1 else in_runs(1, outputs // group, inputs, inputs)
