@@ -1,4 +1,4 @@
-"""The suite as others get it: a page that lists all of it, files that they can read, headers that say what they mean."""
+"""The suite as others get it: a page that lists it all, files that they can read, headers that mean something."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_the_readme_lists_every_graph() -> None:
 
 def test_the_suite_can_be_written_out(tmp_path: Path) -> None:
     """By a script that needs neither the analyzer nor a runtime: models with their weights, expectations as JSON."""
-    command = [sys.executable, suite.FOLDER / "suite.py", tmp_path]
+    command = [sys.executable, str(suite.FOLDER / "suite.py"), str(tmp_path)]
     subprocess.run(command, check=True, timeout=60, cwd=tmp_path)
     told = json.loads((tmp_path / "expectations.json").read_text(encoding="utf-8"))
     for folder, cases in ((tmp_path, told["legal"]), (tmp_path / "invalid", told["invalid"])):

@@ -24,7 +24,6 @@ FIXED = [
     pytest.param(
         "g (float[2] x) => (z) { [a] y = Relu(x) [a] w = Relu(y) [b] z = Relu(w) }", id="two-of-a-name"
     ),
-
     # group 2 of no output channels: a map of period 0
     pytest.param(
         "g (float[1, 2, 3, 3] x, float[2, 0, 3, 3] w) => (y) { y = ConvTranspose <group = 2> (x, w) }",
