@@ -13,7 +13,7 @@ RUN /opt/venv/bin/pip install --quiet .
 FROM python:${PYTHON}-slim
 RUN useradd --system --uid 10001 --no-create-home analyzer
 COPY --from=build /opt/venv /opt/venv
-# Uploads and worker processes write to /tmp only, so the rest of the file system may be read-only.
+# Nothing is written but what Python itself puts under /tmp, so the rest of the file system may be read-only.
 ENV PATH=/opt/venv/bin:$PATH HOME=/tmp PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 USER 10001
 WORKDIR /tmp

@@ -35,8 +35,8 @@ def analyze(
         options,
         work=cost.count(scene),
         weights=parameters.collect(scene),
-        live=memory.measure(scene),
-        kept=training.saved(scene),
-        fields=receptive_field.trace(scene),
         layers=depth.longest(scene),
+        live=memory.measure(scene) if "memory" in options.passes else None,
+        kept=training.saved(scene) if "memory" in options.passes else None,
+        fields=receptive_field.trace(scene) if "fields" in options.passes else None,
     )

@@ -16,6 +16,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
 from analyzer.errors import AnalyzerError, BadInput, Unavailable
+from analyzer.load import strip
 from analyzer.options import Options
 from analyzer.report import Report
 from analyzer.wire import from_message, from_status, to_message
@@ -64,18 +65,21 @@ class Client:
         options: Options = Options(),
         *,
         name: str | None = None,
+        with_weights: bool = False,
         progress: Callable[[str, int], None] | None = None,
         timeout_seconds: float | None = None,
     ) -> Report:
-        """The report on a model, given by path or as bytes; a file is read as it is sent, never whole.
+        """The report on a model, given by path or as bytes.
 
-        `name` replaces the file's stem in the report. `progress` is called with a stage ("receiving", "analyzing")
-        and the bytes that the server has. Raises what `analyze` raises, and Unavailable where no server answers.
+        Its weights stay here: what is sent is the structure, kilobytes of a model of gigabytes. `with_weights` sends
+        the file as it is, read as it is sent, never whole. `name` replaces the file's stem in the report. `progress` is
+        called with a stage ("receiving", "analyzing") and the bytes that the server has. Raises what `analyze` raises,
+        and Unavailable where no server answers.
         """
-        file, stem, total_bytes = _opened(model)
-        start = Start(
-            options=to_message(options), name=stem if name is None else name, total_bytes=total_bytes
-        )
+        file, sent_bytes, file_bytes = _whole(model) if with_weights else _thin(model)
+        if name is None:
+            name = "model" if isinstance(model, bytes) else Path(model).stem
+        start = Start(options=to_message(options), name=name, total_bytes=sent_bytes, file_bytes=file_bytes)
         call: Any = self._analyzer.AnalyzeModel(_requests(start, file), timeout=timeout_seconds)
         try:
             return _report(call, progress)
@@ -109,10 +113,20 @@ class Client:
         return from_status(status_pb2.Status(code=code.value[0], message=f"{self._address}: {details}"))
 
 
-def _opened(model: str | os.PathLike[str] | bytes) -> tuple[IO[bytes], str, int | None]:
-    """The model's bytes as a file, its name, and how many bytes there are, if that can be told. Raises BadInput."""
+_Upload = tuple[IO[bytes], int | None, int | None]
+"""What to send; of how many bytes, if that can be told; and the size of the model's own file, where this is another."""
+
+
+def _thin(model: str | os.PathLike[str] | bytes) -> _Upload:
+    """The model without its weights. Raises what `analyze` raises where there is no model."""
+    thin = strip(model)
+    return io.BytesIO(thin), len(thin), len(model) if isinstance(model, bytes) else Path(model).stat().st_size
+
+
+def _whole(model: str | os.PathLike[str] | bytes) -> _Upload:
+    """The model's bytes as they are. Raises BadInput where there are none."""
     if isinstance(model, bytes):
-        return io.BytesIO(model), "model", len(model)
+        return io.BytesIO(model), len(model), None
     path = os.fspath(model)
     try:
         file = Path(path).open("rb", buffering=0)  # noqa: SIM115  # closed when its last byte is sent
@@ -123,11 +137,11 @@ def _opened(model: str | os.PathLike[str] | bytes) -> tuple[IO[bytes], str, int 
     except (OSError, ValueError) as error:
         raise BadInput("FILE_UNREADABLE", f"cannot read {path}: {error}", path=path) from None
     about = os.fstat(file.fileno())
-    return file, Path(path).stem, about.st_size if stat.S_ISREG(about.st_mode) else None
+    return file, about.st_size if stat.S_ISREG(about.st_mode) else None, None
 
 
 def _requests(start: Start, file: IO[bytes]) -> Iterator[AnalyzeModelRequest]:
-    """The upload. Whatever drops the weights before they leave the machine belongs here."""
+    """The upload."""
     with file:
         yield AnalyzeModelRequest(start=start)
         while chunk := file.read(_CHUNK_BYTES):

@@ -186,7 +186,7 @@ class FieldRow(msgspec.Struct, frozen=True, gc=False):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """Everything that one analysis found."""
+    """Everything that one analysis found. Where nobody asked `memory` is unavailable, `receptive_fields` empty."""
 
     schema_version: int
     model: ModelInfo

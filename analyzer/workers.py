@@ -32,7 +32,7 @@ from analyzer.options import Options
 from analyzer.report import Report
 
 ANALYSIS = "analyzer.analysis:analyze"
-"""What a worker runs: (model: path or bytes, options, name=) -> Report."""
+"""What a worker runs: (model: path or bytes, options, name=, file_bytes=) -> Report."""
 
 _SPAWN = multiprocessing.get_context("spawn")
 _START_SECONDS = 60.0  # to import everything, on a slow and busy machine
@@ -68,14 +68,21 @@ class Workers:
         self.close()
 
     def submit(
-        self, model: str | os.PathLike[str] | bytes, options: Options = Options(), *, name: str | None = None
+        self,
+        model: str | os.PathLike[str] | bytes,
+        options: Options = Options(),
+        *,
+        name: str | None = None,
+        file_bytes: int | None = None,
     ) -> Future[Report]:
         """The report to come. `cancel()` succeeds until it is there, and stops the analysis wherever it is.
 
         Its `result()` raises what the analysis raised, or TooSlow("DEADLINE"), Crashed("WORKER_DIED") and, for a
         fault in the analysis itself, Crashed("INTERNAL"). Raises Unavailable at once where the queue is full.
         """
-        job = _Job(Future(), model if isinstance(model, bytes) else os.fspath(model), options, name)
+        job = _Job(
+            Future(), model if isinstance(model, bytes) else os.fspath(model), options, name, file_bytes
+        )
         with self._door:
             if self._closing.is_set():
                 raise Unavailable("SHUTTING_DOWN", "the analyses are shutting down")
@@ -101,6 +108,7 @@ class Workers:
             worker.start()
         while (job := self._jobs.get()) is not None:
             self._settle(job, worker)
+            del job  # the model, too, while the next one is waited for
         worker.kill()
 
     def _settle(self, job: _Job, worker: _Worker) -> None:
@@ -128,6 +136,7 @@ class _Job(NamedTuple):
     model: str | bytes
     options: Options
     name: str | None
+    file_bytes: int | None
 
 
 class _Fault(NamedTuple):
@@ -193,7 +202,7 @@ class _Worker:
     ) -> Report | AnalyzerError | _Fault:
         if not self._ready:
             self._warm(unwanted)
-        self._pipe.send((job.model, job.options, job.name))
+        self._pipe.send((job.model, job.options, job.name, job.file_bytes))
         answer: Report | AnalyzerError | _Fault = self._hear(deadline_seconds, unwanted)
         return answer
 
@@ -234,8 +243,9 @@ def _work(pipe: Connection[Any, Any], analysis: str) -> None:
     pipe.send("ready")
     with suppress(EOFError, OSError):
         while True:
-            model, options, name = pipe.recv()
-            pipe.send(_outcome(partial(run, model, options, name=name)))
+            model, options, name, file_bytes = pipe.recv()
+            pipe.send(_outcome(partial(run, model, options, name=name, file_bytes=file_bytes)))
+            del model
 
 
 def _outcome(run: Callable[[], Report]) -> Report | AnalyzerError | _Fault:

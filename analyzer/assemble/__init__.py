@@ -38,12 +38,12 @@ def assemble(
     *,
     work: Work,
     weights: Parameters,
-    live: Live,
-    kept: Saved,
-    fields: Fields,
     layers: int,
+    live: Live | None,
+    kept: Saved | None,
+    fields: Fields | None,
 ) -> Report:
-    """One Report out of everything that was found."""
+    """One Report out of everything that was found; None stands for what was not asked for."""
     scopes = in_order(scene)
     return Report(
         schema_version=SCHEMA_VERSION,
@@ -60,13 +60,15 @@ def assemble(
         totals=_totals(work, weights, live),
         nodes=tuple(nodes(scopes, weights, live, kept)),
         tensors=tuple(tensors(scopes, weights)),
-        memory=_memory(scene, options, weights, live, kept),
-        receptive_fields=tuple(field_rows(scene, fields)),
+        memory=_memory(scene, options, weights, live, kept)
+        if live and kept
+        else _unasked(scene, options, weights),
+        receptive_fields=() if fields is None else field_rows(scene, fields),
         depth=layers,
     )
 
 
-def _totals(work: Work, weights: Parameters, live: Live) -> Totals:
+def _totals(work: Work, weights: Parameters, live: Live | None) -> Totals:
     macs, elementwise = _status(work.macs_complete), _status(work.elementwise_complete)
     parameter_bytes = weights.bytes
     return Totals(
@@ -74,7 +76,9 @@ def _totals(work: Work, weights: Parameters, live: Live) -> Totals:
         parameters=Metric(weights.elements, "complete"),
         parameter_bytes=Metric(parameter_bytes, "unavailable" if parameter_bytes is None else "complete"),
         buffers=Metric(weights.buffer_elements, "complete"),
-        outputs_bytes=Metric(live.outputs_bytes, _status(live.complete)),
+        outputs_bytes=Metric(None, "unavailable")
+        if live is None
+        else Metric(live.outputs_bytes, _status(live.complete)),
         macs=Metric(work.macs, macs),
         elementwise_flops=Metric(work.elementwise, elementwise),
         flops=Metric(work.flops, _status(work.complete)),
@@ -115,6 +119,15 @@ def _memory(scene: Scene, options: Options, weights: Parameters, live: Live, kep
     return Memory(inference, training)
 
 
+def _unasked(scene: Scene, options: Options, weights: Parameters) -> Memory:
+    """What is known of memory without measuring it: the parameters."""
+    stored = weights.bytes
+    return Memory(
+        InferenceMemory(stored, None, None, None, None, (), None, "unavailable"),
+        TrainingMemory(_batch(scene), options.optimizer, stored, *(None,) * 6, "unavailable"),
+    )
+
+
 def _batch(scene: Scene) -> int | None:
     """The first axis of the first input."""
     for tensor in scene.graph.inputs:
@@ -143,7 +156,7 @@ def _left_out(scope: Scope) -> Iterator[Warning]:
             yield from _left_out(body)
 
 
-def _warnings(scopes: Scope, fields: Fields) -> Iterator[Warning]:
+def _warnings(scopes: Scope, fields: Fields | None) -> Iterator[Warning]:
     scene = scopes.scene
     for symbol, value in scene.assumed.items():
         yield Warning("ASSUMED_DIM", f"free dimension {symbol!r} was not given and is taken as {value}")
@@ -152,7 +165,7 @@ def _warnings(scopes: Scope, fields: Fields) -> Iterator[Warning]:
     yield from _left_out(scopes)
     if scene.bounded:
         yield from _bounds(scene)
-    for name in fields.mismatched:
+    for name in () if fields is None else fields.mismatched:
         yield Warning(
             "STRIDE_MISMATCH",
             "branches of different strides meet here: no finite receptive field exists",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -12,25 +11,27 @@ from analyzer.passes.receptive_field import Fields, View
 from analyzer.report import FieldRow, LocalField
 
 
-def field_rows(scene: Scene, fields: Fields) -> Iterator[FieldRow]:
+def field_rows(scene: Scene, fields: Fields) -> tuple[FieldRow, ...]:
     """A row per tensor that depends on an input, and input axis. Tensors share views, so the figures of each
     are read once.
     """
     dims = [scene.sizes[source].shape[axis] for source, axis in fields.axes]  # type: ignore[union-attr]  # an input with axes
     axes = [(source, axis, dim) for (source, axis), dim in zip(fields.axes, dims, strict=True)]
     read: dict[int, tuple[Any, ...]] = {id(None): ("none",)}
-    misaligned = fields.misaligned
+    rows: list[FieldRow] = []
     for name, views in fields.views.items():
-        for place, view in enumerate(views):
-            source, axis, dim = axes[place]
+        for (source, axis, dim), view in zip(axes, views, strict=True):
             figures = read.get(id(view))
             if figures is None:
                 assert view is not None
                 figures = read[id(view)] = _figures(view, dim)
-            row = FieldRow(name, source, axis, *figures)
-            if misaligned and (name, place) in misaligned:
-                row = msgspec.structs.replace(row, aligned=False)
-            yield row
+            rows.append(FieldRow(name, source, axis, *figures))
+    if fields.misaligned:
+        first = {name: place * len(axes) for place, name in enumerate(fields.views)}
+        for name, place in fields.misaligned:
+            row = first[name] + place
+            rows[row] = msgspec.structs.replace(rows[row], aligned=False)
+    return tuple(rows)
 
 
 def _figures(view: View, dim: int) -> tuple[Any, ...]:

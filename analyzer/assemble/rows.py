@@ -6,7 +6,7 @@ with the same sizes is one scope, named after the first place, and nothing is ev
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -85,28 +85,37 @@ def _visit(scene: Scene, callees_first: list[Scene], seen: set[int]) -> None:
     callees_first.append(scene)
 
 
-def nodes(main: Scope, weights: Parameters, live: Live, kept: Saved) -> Iterator[NodeRow]:
-    """Rows of the main graph, each followed by those of the bodies that it is the first to run."""
+def nodes(main: Scope, weights: Parameters, live: Live | None, kept: Saved | None) -> Iterator[NodeRow]:
+    """Rows of the main graph, each followed by those of the bodies that it is the first to run; without bytes where
+    memory was not asked for.
+    """
     first_read: dict[int, int] = {}
     for name, index in weights.first_reader.items():
         first_read[index] = first_read.get(index, 0) + weights.weights[name].count
-    scene = main.scene
+    scene, bodies = main.scene, main.bodies
+    nobody: Sequence[int | None] = (None,) * len(scene.facts)
+    made = nobody if live is None else live.node_bytes
+    saved = nobody if kept is None else kept.node_bytes
     for index, (node, said) in enumerate(zip(scene.graph.nodes, scene.facts, strict=True)):
-        yield _node(
-            main, node, said, first_read.get(index, 0), live.node_bytes[index], kept.node_bytes[index]
-        )
-        for scope in main.bodies.get(index, ()):
-            yield from _body_nodes(scope)
+        yield _node(main, node, said, first_read.get(index, 0), made[index], saved[index])
+        if index in bodies:
+            for scope in bodies[index]:
+                yield from _body_nodes(scope, live is not None)
 
 
-def _body_nodes(scope: Scope) -> Iterator[NodeRow]:
+def _body_nodes(scope: Scope, with_bytes: bool) -> Iterator[NodeRow]:
     scene = scope.scene
     for index, (node, said) in enumerate(zip(scene.graph.nodes, scene.facts, strict=True)):
-        made = [scene.size(name) for name in node.outputs if name and name not in scene.constants]
-        amounts = [None if size is None else size.bytes for size in made]
-        yield _node(scope, node, said, 0, None if None in amounts else sum(filter(None, amounts)), None)
+        yield _node(scope, node, said, 0, _made(scene, node) if with_bytes else None, None)
         for below in scope.bodies.get(index, ()):
-            yield from _body_nodes(below)
+            yield from _body_nodes(below, with_bytes)
+
+
+def _made(scene: Scene, node: Node) -> int | None:
+    """Bytes of a node's outputs."""
+    sizes = [scene.size(name) for name in node.outputs if name and name not in scene.constants]
+    amounts = [None if size is None else size.bytes for size in sizes]
+    return None if None in amounts else sum(filter(None, amounts))
 
 
 def _node(
@@ -136,25 +145,27 @@ def _node(
 
 def _lowering(said: Facts) -> int | None:
     """Bytes of the im2col matrix, in the output's element type."""
+    if said.lowering is None:
+        return None
     output = said.results[0]
-    if said.lowering is None or type(output) is not Size or output.dtype.bits is None:
+    if type(output) is not Size or output.dtype.bits is None:
         return None
     return (said.lowering * output.dtype.bits + 7) // 8
 
 
 def tensors(scope: Scope, weights: Parameters) -> Iterator[TensorRow]:
     """Inputs, stored tensors, then what nodes make, in order; then the same of bodies, whose inputs are not theirs."""
-    scene, stored = scope.scene, weights.weights
+    scene, stored, prefix = scope.scene, weights.weights, scope.prefix
     sizes, constants = scene.sizes, scene.constants
-    outputs = set() if scope.prefix else {tensor.name for tensor in scene.graph.outputs}
-    for tensor in scene.graph.inputs if not scope.prefix else ():
+    outputs = set() if prefix else {tensor.name for tensor in scene.graph.outputs}
+    for tensor in scene.graph.inputs if not prefix else ():
         yield _tensor(tensor.name, "input", sizes[tensor.name])
     for name in scene.graph.initializers:
-        shown = scope.prefix + name
+        shown = prefix + name
         yield _tensor(shown, "weight" if shown in stored else "constant", sizes[name])
     for node in scene.graph.nodes:
         for name in node.outputs:
-            shown = scope.prefix + name
+            shown = prefix + name
             if name in constants:
                 yield _tensor(shown, "weight" if shown in stored else "constant", sizes[name])
             elif name:

@@ -111,7 +111,12 @@ def remote_analyze(arguments: argparse.Namespace) -> int:
 
     form = flags.form(arguments)
     with Client(arguments.address) as client, progress_line() as progress:
-        report = client.analyze(arguments.model, flags.options(arguments), progress=progress)
+        report = client.analyze(
+            arguments.model,
+            flags.options(arguments),
+            with_weights=arguments.with_weights,
+            progress=progress,
+        )
     show(report, form, arguments.output)
     return DONE
 

@@ -94,7 +94,8 @@ class _Walk:
         sizes[""] = None
         for name, tensor in graph.initializers.items():
             sizes[name] = tensor.size
-            constants.add(name)
+        constants.update(graph.initializers)
+        constants.add("")  # an operand that is left out keeps no node from being constant
         facts: list[Facts | Missing] = []
         rules: list[Rule | None] = []
         bounded = any(map(_bounded, entered.values()))
@@ -112,7 +113,7 @@ class _Walk:
             if bounded and any(map(_bounded, operands)):
                 outputs = _passed_on(outputs, operands, said, rule)
             bounded = _place(node, outputs, operands, sizes) or bounded
-            if not said.random and _all_constant(node, constants):
+            if constants.issuperset(node.inputs) and constants.issuperset(node.captures) and not said.random:
                 constants.update(node.outputs)
         constants.discard("")
         return Scene(graph, sizes, tuple(facts), tuple(rules), constants, bounded)
@@ -143,13 +144,14 @@ class _Walk:
                     name: Body(self, value, node, sizes, constants, bound) if type(value) is Graph else value
                     for name, value in attributes.items()
                 }
-            return _possible(_apply(rule, node, operands, attributes))
+            return _apply(rule, node, operands, attributes)
         except BadModel as error:
             told = error.at(node=node.name, op_type=node.op_type)
-        except _FAULTS as error:
+        except _FAULTS:
             told = BadModel(
                 "OPERANDS_DO_NOT_FIT",
-                f"operands of shapes {', '.join(map(_drawn, operands))} do not fit ({type(error).__name__}: {error})",
+                f"operands of shapes {', '.join(map(_drawn, operands))} and attributes do not fit together "
+                "(if a runtime runs this model, the rule is at fault: please report it)",
                 node=node.name,
                 op_type=node.op_type,
             )
@@ -179,7 +181,7 @@ class _Walk:
         function = self.functions[key]
         graph = function.graph
         formals = [tensor.name for tensor in graph.inputs]
-        fixed = {formal for formal, name in zip(formals, node.inputs, strict=False) if name in constants}
+        fixed = {formal for formal, name in zip(formals, node.inputs, strict=False) if name and name in constants}
         seen = (
             key,
             *map(_identity, operands),
@@ -245,13 +247,6 @@ def _results(scene: Scene) -> tuple[Known | None, ...]:
     return tuple(_own(size) if isinstance(size, Known) else None for size in found)
 
 
-def _all_constant(node: Node, constants: set[str]) -> bool:
-    for name in node.inputs:
-        if name and name not in constants:
-            return False
-    return not node.captures or constants.issuperset(node.captures)
-
-
 def _bounded(size: object) -> bool:
     """Whether a shape or a value is an upper bound only."""
     return type(size) is Size and not (size.exact and size.value_exact)
@@ -277,26 +272,24 @@ def _passed_on(
 
 
 def _apply(rule: Rule, node: Node, operands: list[Any], attributes: Mapping[str, Any]) -> Facts:
-    """Ask the rule, once it is sure that operands and attributes are those of its signature."""
-    if len(operands) < rule.least or None in operands[: rule.least]:
+    """Ask the rule, once it is sure that operands and attributes are those of its signature, and that no size in what
+    it says is below zero.
+    """
+    if len(operands) < rule.least or (None in operands and None in operands[: rule.least]):
         raise BadModel(
             "MISSING_OPERAND", f"needs {rule.least} operands, has {sum(o is not None for o in operands)}"
         )
     if rule.most is not None and len(operands) > rule.most:
         raise BadModel("TOO_MANY_OPERANDS", f"takes at most {rule.most} operands, has {len(operands)}")
-    if not attributes.keys() <= rule.attributes:
+    if attributes and not rule.attributes.issuperset(attributes):
         attributes = {name: value for name, value in attributes.items() if name in rule.attributes}
-    if not rule.required <= attributes.keys():
+    if rule.required and not rule.required <= attributes.keys():
         absent = ", ".join(sorted(rule.required - attributes.keys()))
         raise BadModel("MISSING_ATTRIBUTE", f"attribute {absent} is missing", attribute=absent)
-    if not rule.fills:
-        return rule.function(*operands, **attributes)
-    filled = {"results": len(node.outputs), "version": node.version}
-    return rule.function(*operands, **attributes, **{name: filled[name] for name in rule.fills})
-
-
-def _possible(said: Facts) -> Facts:
-    """What a rule said, if no size in it is below zero."""
+    if rule.fills:
+        filled = {"results": len(node.outputs), "version": node.version}
+        attributes = {**attributes, **{name: filled[name] for name in rule.fills}}
+    said = rule.function(*operands, **attributes)
     for size in said.results:
         if type(size) is Size and size.shape and min(size.shape) < 0:
             raise BadModel("NEGATIVE_DIM", f"the result would have shape {size.shape}")

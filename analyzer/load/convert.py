@@ -14,7 +14,7 @@ import onnx
 from onnx import AttributeProto, numpy_helper
 
 from analyzer.errors import BadModel
-from analyzer.graph import DTYPES, Function, Graph, Model, Node, Reference, Size, Tensor, Value
+from analyzer.graph import DTYPES, DType, Function, Graph, Model, Node, Reference, Size, Tensor, Value
 from analyzer.load.order import in_order
 from analyzer.load.strip import forget, is_small
 
@@ -42,6 +42,12 @@ def model_of(proto: onnx.ModelProto, name: str, file_bytes: int) -> Model:
             f"tensor {graph.free[0]!r} is read but nothing defines it",
             tensor=graph.free[0],
         )
+    given: set[str] = set()
+    for output in graph.graph.outputs:  # of the model; a body may give one result twice
+        if output.name in given:
+            told = f"the graph gives {output.name!r} as an output twice"
+            raise BadModel("DUPLICATE_OUTPUT", told, tensor=output.name)
+        given.add(output.name)
     functions = {}
     for function in proto.functions:
         functions[(function.domain or ONNX, function.name, function.overload)] = _function(function)
@@ -187,10 +193,10 @@ def _node(proto: onnx.NodeProto, index: int, opsets: Mapping[str, int], depth: i
     domain = proto.domain or ONNX
     attributes: dict[str, Any] = {}
     captures: tuple[str, ...] = ()
-    for attribute in proto.attribute:
+    for attribute in proto.attribute[:]:  # a slice is copied at once, an iterator asks for one entry after the other
         kind = attribute.type
         if kind == _INTS:  # the two kinds that most attributes have, without a call
-            value: Any = tuple(attribute.ints)
+            value: Any = tuple(attribute.ints[:])
         elif kind == _INT:
             value = attribute.i
         else:
@@ -201,7 +207,7 @@ def _node(proto: onnx.NodeProto, index: int, opsets: Mapping[str, int], depth: i
         if attribute.ref_attr_name:
             value = Reference(attribute.ref_attr_name)
         attributes[attribute.name] = value
-    inputs, outputs = tuple(proto.input), tuple(proto.output)
+    inputs, outputs = tuple(proto.input[:]), tuple(proto.output[:])
     version = opsets.get(domain, 1)
     op_type = proto.op_type
     name = proto.name or f"{op_type}_{index}"
@@ -268,16 +274,34 @@ def _size(proto: onnx.TensorProto) -> Size:
             f"tensor {proto.name!r} has unknown element type {proto.data_type}",
             tensor=proto.name,
         )
-    shape = tuple(proto.dims)
+    shape = tuple(proto.dims[:])
     count = math.prod(shape)
     if shape and min(shape) < 0:
         raise _negative(proto.name, shape)
-    if proto.data_location == _EXTERNAL or not is_small(dtype, count):
+    if proto.data_location == _EXTERNAL:
+        _check_external(proto, dtype, count)
+        forget(proto)
+        return Size(shape, dtype)
+    if not is_small(dtype, count):
         forget(proto)
         return Size(shape, dtype)
     return Size(
         shape, dtype, _value(proto, dtype.numpy, shape, count) if count else _nothing(shape, dtype.numpy)
     )
+
+
+def _check_external(proto: onnx.TensorProto, dtype: DType, count: int) -> None:
+    """What the file says of data that lies outside of it. Raises BadModel (EXTERNAL_DATA_LENGTH) if that is too little."""
+    for entry in proto.external_data[:]:
+        if entry.key == "length":
+            told, needed = str(entry.value), (count * (dtype.bits or 0) + 7) // 8
+            if not told.isdecimal() or (len(told) <= 20 and int(told) < needed):
+                raise BadModel(
+                    "EXTERNAL_DATA_LENGTH",
+                    f"tensor {proto.name!r} of shape {tuple(proto.dims)} needs {needed} bytes, "
+                    f"but {told!r} are said to lie in its external file",
+                    tensor=proto.name,
+                )
 
 
 def _nothing(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Value | None:
@@ -331,9 +355,11 @@ def _sparse_size(proto: onnx.SparseTensorProto) -> Size:
     if shape and min(shape) < 0:
         raise _negative(proto.values.name, shape)
     for part in (proto.values, proto.indices):
-        if part.data_location == _EXTERNAL or not is_small(
-            DTYPES.get(part.data_type, dtype), math.prod(part.dims)
-        ):
+        kind, count = DTYPES.get(part.data_type, dtype), math.prod(part.dims)
+        if part.data_location == _EXTERNAL:
+            _check_external(part, kind, count)
+            forget(part)
+        elif not is_small(kind, count):
             forget(part)
     return Size(shape, dtype)
 

@@ -34,13 +34,7 @@ def in_order(
                 raise _twice(node, name)
             if name:
                 ready.add(name)
-    given: set[str] = set()
     for tensor in outputs:
-        if tensor.name in given:
-            raise BadModel(
-                "DUPLICATE_OUTPUT", f"the graph gives {tensor.name!r} as an output twice", tensor=tensor.name
-            )
-        given.add(tensor.name)
         if tensor.name not in ready:
             free[tensor.name] = None
     return tuple(nodes), tuple(free)

@@ -38,22 +38,29 @@ def read(model: str | os.PathLike[str] | bytes) -> tuple[onnx.ModelProto, int]:
 
 def parse(file: BinaryIO, size: int) -> onnx.ModelProto:
     """The message, or a BadModel that tells an empty file, a text, a cut-off upload and other bytes apart."""
-    head = file.read(512)
-    if not head:
+    if not size:
         raise BadModel("EMPTY_FILE", "the file is empty: nothing to analyse")
-    if b"\x00" not in head and sum(32 <= byte < 127 or byte in b"\t\n\r" for byte in head) > 0.95 * len(head):
-        raise BadModel(
-            "NOT_ONNX", "not an ONNX model: this is a text file; export or convert the model to .onnx first"
-        )
-    file.seek(0)
-    data = file.read() if size <= DIRECT_BYTES else structure_of(file)
+    data = b""
     try:
+        data = file.read() if size <= DIRECT_BYTES else structure_of(file)
         proto = onnx.ModelProto.FromString(data)
-    except DecodeError as error:
+        if not proto.HasField("graph") or not proto.HasField("ir_version"):
+            missing = "a graph" if proto.HasField("ir_version") else "an ir_version"
+            raise BadModel("NOT_ONNX", f"not an ONNX model: it parses as protobuf but has not {missing}")
+    except (DecodeError, BadModel) as error:
+        file.seek(0)
+        if _is_text(file.read(512)):
+            told = "not an ONNX model: this is a text file; export or convert the model to .onnx first"
+            raise BadModel("NOT_ONNX", told) from None
+        if isinstance(error, BadModel):
+            raise
         if "Depth" in str(error):
             raise BadModel("NESTED_TOO_DEEPLY", "bodies are nested more deeply than protobuf reads") from None
         raise fault_in(data) from None
-    if not proto.HasField("graph") or not proto.HasField("ir_version"):
-        missing = "a graph" if proto.HasField("ir_version") else "an ir_version"
-        raise BadModel("NOT_ONNX", f"not an ONNX model: it parses as protobuf but has not {missing}")
     return proto
+
+
+def _is_text(head: bytes) -> bool:
+    return b"\x00" not in head and sum(32 <= byte < 127 or byte in b"\t\n\r" for byte in head) > 0.95 * len(
+        head
+    )

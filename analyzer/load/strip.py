@@ -1,9 +1,10 @@
 """A model without its weights: what of a stored tensor is kept, and the copy in which nothing else is.
 
-A tensor keeps its numbers if they may decide a shape: integers, booleans and strings of less than 1,024 bytes (what
-exporters leave in the file when they move weights out), floating point of up to 64 elements. Shapes, axes, scales and
-bounds are among them, but no weight worth the name. `structure_sha256` depends on this rule, so it does not change
-without a new `schema_version`.
+A tensor keeps its numbers if they may decide a shape: those of less than 991 bytes (what exporters leave in the file when
+they move weights out: at that size Python's `bytes` is an object of 1,024), of floating point no more than 64. Shapes,
+axes, scales and bounds are among them, but no weight worth the name. Strings, which cannot lie outside of the file, stay
+in a stripped copy; here up to 123 of them are kept. `structure_sha256` depends on this rule, so it does not change without
+a new `schema_version`.
 """
 
 from __future__ import annotations
@@ -15,13 +16,15 @@ import onnx
 
 from analyzer.graph import DTYPES, DType
 
-SMALL_BYTES = 1024
+SMALL_BYTES = 991
 SMALL_FLOATS = 64
 LOCATION = "weights.bin"
 """Where a stripped copy says that its weights lie. Nothing is there, and nobody looks."""
 
 _EXTERNAL = onnx.TensorProto.EXTERNAL
-_DATA_FIELDS = (
+_FORGOTTEN = (
+    "data_location",
+    "external_data",
     "raw_data",
     "float_data",
     "int32_data",
@@ -34,17 +37,14 @@ _DATA_FIELDS = (
 
 def is_small(dtype: DType, count: int) -> bool:
     """Whether a stored tensor of `count` elements keeps its numbers."""
-    return count <= SMALL_FLOATS if dtype.is_float else count * (dtype.bits or 64) < 8 * SMALL_BYTES
+    return count * (dtype.bits or 64) < 8 * SMALL_BYTES and (count <= SMALL_FLOATS or not dtype.is_float)
 
 
 def forget(proto: onnx.TensorProto) -> None:
     """Clear the numbers of a tensor, and where they lie."""
-    if proto.data_location == _EXTERNAL:
-        proto.ClearField("external_data")
-        proto.ClearField("data_location")
-        return
-    for field in _DATA_FIELDS:
-        proto.ClearField(field)
+    clear = proto.ClearField
+    for field in _FORGOTTEN:
+        clear(field)
 
 
 def stripped(proto: onnx.ModelProto) -> bytes:
@@ -53,10 +53,10 @@ def stripped(proto: onnx.ModelProto) -> bytes:
     for tensor in _tensors(proto):
         dtype = DTYPES.get(tensor.data_type)
         count = math.prod(tensor.dims)
-        if dtype is None or (is_small(dtype, count) and tensor.data_location != _EXTERNAL):
+        if dtype is None or dtype.bits is None or (is_small(dtype, count) and tensor.data_location != _EXTERNAL):
             continue
         forget(tensor)
-        length = (count * (dtype.bits or 0) + 7) // 8
+        length = (count * dtype.bits + 7) // 8
         tensor.data_location = _EXTERNAL
         for key, value in (("location", LOCATION), ("offset", str(place)), ("length", str(length))):
             tensor.external_data.add(key=key, value=value)
@@ -94,6 +94,8 @@ def _of_attributes(attributes: Iterable[onnx.AttributeProto]) -> Iterator[onnx.T
         yield from attribute.tensors
         if attribute.HasField("sparse_tensor"):
             yield from (attribute.sparse_tensor.values, attribute.sparse_tensor.indices)
+        for sparse in attribute.sparse_tensors:
+            yield from (sparse.values, sparse.indices)
         if attribute.HasField("g"):
             yield from _of_graph(attribute.g)
         for graph in attribute.graphs:

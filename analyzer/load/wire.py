@@ -1,7 +1,7 @@
 """The structure of a model, read off the wire: protobuf's fields are walked, and the data of large tensors is skipped.
 
-What comes out is a model again, in protobuf, a legal one: where data was left out, the tensor says that it lies in an
-external file (which nobody ever opens). What goes in may be gigabytes, on disk, in memory or still on its way; what is
+What comes out is a model again, in protobuf, a legal one: where numbers were left out, the tensor says that they lie in
+an external file (which nobody ever opens). What goes in may be gigabytes, on disk, in memory or still on its way; what is
 held is the structure alone. Of a file on disk the weights are not even read.
 
 Fields that may hold a tensor, at any depth, are those that onnx's own descriptors name. A message of less
@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 
 import onnx
 
-from analyzer.errors import BadModel
+from analyzer.errors import BadModel, TooLarge
 
 WHOLE_BYTES = 64 << 10
 """Messages shorter than this are not looked into: no tensor in them is large."""
@@ -26,41 +26,41 @@ WHOLE_BYTES = 64 << 10
 DEPTH_LIMIT = 100
 """Messages within messages: protobuf's own limit."""
 
+LARGEST = (2 << 30) - 1
+"""Bytes of the largest message that protobuf parses."""
+
 _LAST_FIELD = 30
 """No field of a ModelProto has a number above this; a higher one is no model's."""
 
 _BLOCK = 64 << 10
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
-_DATA = frozenset(
+FEW_BYTES = 16 << 10
+"""Numbers of a tensor up to this size are kept: no small tensor's are more, however they are written."""
+
+_NUMBERS = frozenset(
     onnx.TensorProto.DESCRIPTOR.fields_by_name[name].number
-    for name in (
-        "raw_data",
-        "float_data",
-        "int32_data",
-        "string_data",
-        "int64_data",
-        "double_data",
-        "uint64_data",
-    )
+    for name in ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data")
 )
 _ABSENT = onnx.TensorProto(
     data_location=onnx.TensorProto.EXTERNAL,
     external_data=[onnx.StringStringEntryProto(key="location", value="weights.bin")],
 ).SerializeToString()
-"""The fields that a tensor without its data ends with."""
+"""The fields that a tensor without its numbers ends with."""
 
 
-def structure_of(file: BinaryIO, whole_bytes: int = WHOLE_BYTES) -> bytes:
+def structure_of(file: BinaryIO, whole_bytes: int = WHOLE_BYTES, limit: int = LARGEST) -> bytes:
     """The structure of the model that a binary file holds from here to its end; it is read once, forward.
 
-    Raises BadModel with the byte offset: TRUNCATED, NESTED_TOO_DEEPLY, or NOT_ONNX where the bytes break the rules.
+    Raises BadModel with the byte offset: TRUNCATED, NESTED_TOO_DEEPLY, or NOT_ONNX where the bytes break the rules; and
+    TooLarge("STRUCTURE_TOO_LARGE") as soon as more than `limit` bytes are to be kept.
     """
-    return _Reader(file, whole_bytes).model()
+    return _Reader(file, whole_bytes, limit).model()
 
 
-def structure_of_chunks(chunks: Iterable[bytes]) -> bytes:
+def structure_of_chunks(chunks: Iterable[bytes], limit: int = LARGEST) -> bytes:
     """The same of a stream of chunks, cut anywhere."""
-    return structure_of(io.BufferedReader(_Chunks(chunks), _BLOCK))  # type: ignore[type-var]  # the stubs ask for more
+    file = io.BufferedReader(_Chunks(chunks), _BLOCK)  # type: ignore[type-var]  # the stubs ask for more
+    return structure_of(file, limit=limit)
 
 
 def fault_in(data: bytes) -> BadModel:
@@ -134,10 +134,13 @@ _DESCRIPTORS: dict[str, Any] = dict(onnx.ModelProto.DESCRIPTOR.file.message_type
 class _Reader:
     """A position in a file, a block of which is in memory."""
 
-    def __init__(self, file: BinaryIO, whole_bytes: int) -> None:
-        self.file, self.whole_bytes = file, whole_bytes
+    def __init__(self, file: BinaryIO, whole_bytes: int, limit: int = LARGEST) -> None:
+        self.file, self.whole_bytes, self.limit = file, whole_bytes, limit
         self.block, self.at, self.before = b"", 0, 0  # the block, the place in it, and the bytes before it
         self.seekable = file.seekable()
+        self.kept = 0  # bytes
+        self.numbers: list[bytes] = []  # of the tensor that is being read
+        self.numbers_bytes = 0
         self.highest = 0  # number of a field of the model itself
 
     @property
@@ -163,15 +166,16 @@ class _Reader:
         if self.offset != end:
             raise _fault("NOT_ONNX", end, f"a field passes the end of its {kind}")
         if kind == "TensorProto":
-            pieces.append(_ABSENT)
+            self.keep(pieces, *(self.numbers if self.numbers_bytes <= FEW_BYTES else (_ABSENT,)))
+            self.numbers, self.numbers_bytes = [], 0
         return pieces
 
     def field(self, kind: str, end: int | None, pieces: list[bytes], depth: int) -> None:
-        """One field: kept, looked into, or, where it is a large tensor's data, skipped."""
+        """One field: kept, looked into, or, where it holds a large tensor's numbers, skipped."""
         start = self.offset
         tag = self.varint()
         number, wire = tag >> 3, tag & 7
-        dropped = kind == "TensorProto" and number in _DATA
+        keep = self.keep_number if kind == "TensorProto" and number in _NUMBERS else self.keep
         if end is None:
             self.highest = max(self.highest, number)
         if number == 0:
@@ -181,23 +185,36 @@ class _Reader:
             if end is not None and self.offset + length > end:
                 raise _fault("NOT_ONNX", start, f"field {number} of {kind} is longer than what holds it")
             child = _inside(kind).get(number)
-            if dropped:
+            if keep == self.keep_number and length > FEW_BYTES:
                 self.skip(length, start, number)
+                self.numbers_bytes += length
             elif child is not None and length >= self.whole_bytes:
                 within = self.message(child, self.offset + length, depth + 1)
-                pieces += (_varint(tag), _varint(sum(map(len, within))), *within)
+                self.keep(pieces, _varint(tag), _varint(sum(map(len, within))))
+                pieces += within
             else:
-                pieces += (_varint(tag), _varint(length), self.take(length, start, number))
+                keep(pieces, _varint(tag), _varint(length), self.take(length, start, number))
         elif wire == _VARINT:
-            value = self.varint()
-            if not dropped:
-                pieces += (_varint(tag), _varint(value))
+            keep(pieces, _varint(tag), _varint(self.varint()))
         elif wire in (_FIXED32, _FIXED64):
-            data = self.take(4 if wire == _FIXED32 else 8, start, number)
-            if not dropped:
-                pieces += (_varint(tag), data)
+            keep(pieces, _varint(tag), self.take(4 if wire == _FIXED32 else 8, start, number))
         else:
             raise _fault("NOT_ONNX", start, f"field {number} of {kind} has wire type {wire}")
+
+    def keep(self, pieces: list[bytes], *data: bytes) -> None:
+        """Add these to what is kept."""
+        pieces += data
+        self.kept += sum(map(len, data))
+        if self.kept > self.limit:
+            raise _too_large(self.limit)
+
+    def keep_number(self, _: list[bytes], *data: bytes) -> None:
+        """Set numbers of a tensor aside, as long as they are few."""
+        self.numbers_bytes += sum(map(len, data))
+        if self.numbers_bytes <= FEW_BYTES:
+            self.numbers += data
+        else:
+            self.numbers.clear()
 
     def more(self) -> bool:
         """Whether a byte is left."""
@@ -230,7 +247,12 @@ class _Reader:
             self.at = stop
             return data
         data = self.block[self.at :]
-        rest = self.file.read(length - len(data))
+        wanted = min(
+            length, max(self.limit - self.kept + 1, len(data))
+        )  # what is said to follow may not come
+        rest = self.file.read(wanted - len(data))
+        if len(data) + len(rest) == wanted < length:
+            raise _too_large(self.limit)
         self.before += self.at + length
         self.block, self.at = b"", 0
         if len(data) + len(rest) < length:
@@ -275,6 +297,11 @@ def _cut(start: int, number: int, size: int) -> BadModel:
     return _fault(
         "TRUNCATED", start, f"the file ends at byte {size} inside field {number}, begun there: cut off?"
     )
+
+
+def _too_large(limit: int) -> TooLarge:
+    line = f"the model without its weights is larger than {limit} bytes"
+    return TooLarge("STRUCTURE_TOO_LARGE", line, max_structure_bytes=limit)
 
 
 def _fault(reason: str, offset: int, message: str) -> BadModel:

@@ -17,6 +17,23 @@ def _check(form: Heads, k: Size, v: Size, tokens: tuple[int, int], width: int) -
         raise refuse("LENGTH_MISMATCH", f"keys {k.shape} and values {v.shape} differ in length")
 
 
+def _check_mask(form: Heads, shape: tuple[int, ...], keys: int, version: int) -> None:
+    """A mask broadcasts to [batch, heads, queries, keys]. From opset 24 on it may end before the last key, and from
+    25 on, where runtimes go by the standard's own definition, whatever lies behind that is cut off.
+    """
+    if len(shape) > 4:
+        raise refuse("RANK", f"mask {shape} has more axes than [batch, heads, queries, keys]", "attn_mask")
+    *rows, last = shape or (1,)
+    whole = (form.batch, form.heads, form.queries)[3 - len(rows) :]
+    fits = last in (1, keys) if version < 24 else last <= keys or version > 24
+    if not fits or any(dim not in (1, extent) for dim, extent in zip(rows, whole, strict=True)):
+        raise refuse(
+            "SHAPES_DO_NOT_BROADCAST",
+            f"mask {shape} does not fit {(form.batch, form.heads, form.queries, keys)}: batch, heads, queries, keys",
+            attribute="attn_mask",
+        )
+
+
 def _attended(
     q: Size,
     k: Size,
@@ -30,8 +47,13 @@ def _attended(
     softcap: float,
     left: int = -1,
     right: int = -1,
+    version: int = 23,
 ) -> Facts:
     batch, heads, queries, width = split(q, q_num_heads, "q_num_heads")
+    if k.shape[0] not in (1, batch) or v.shape[0] not in (1, batch):
+        raise refuse(
+            "BATCH_MISMATCH", f"queries {q.shape}, keys {k.shape} and values {v.shape} differ in their batch"
+        )
     _, kv_heads, new, key_width = split(k, kv_num_heads, "kv_num_heads")
     _, _, length, value_width = split(v, kv_num_heads, "kv_num_heads")
     shared(heads, kv_heads, "kv_num_heads")
@@ -41,6 +63,8 @@ def _attended(
         len(q.shape) == 3, past, causal, left, right,
     )  # fmt: skip
     _check(form, k, v, (new, length), key_width)
+    if mask is not None:
+        _check_mask(form, mask.shape, past + new, version)
     y = form.result(q.dtype)
     keys, values = form.present(width, k.dtype), form.present(value_width, v.dtype)
     assert keys is not None
@@ -115,6 +139,7 @@ def attention(
     scale: float | None = None,
     softcap: float = 0.0,
     softmax_precision: int | None = None,
+    version: int,
 ) -> Facts:
     """As at opset 23; keys may be a whole cache of which the data says how much is filled, and from opset 25
     on a window bounds what a query sees.
@@ -122,7 +147,7 @@ def attention(
     placed = nonpad_kv_seqlen is None  # otherwise the data says where the queries stand among the keys
     return _attended(
         q, k, v, attn_mask, past_key, past_value, q_num_heads, kv_num_heads, placed and bool(is_causal), softcap,
-        left_window_size if placed else -1, right_window_size if placed else -1,
+        left_window_size if placed else -1, right_window_size if placed else -1, version,
     )  # fmt: skip
 
 

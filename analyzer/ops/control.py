@@ -20,10 +20,15 @@ TURNS_LIMIT = 64
 
 
 @rule("If")
-def if_(condition: Setting, *, then_branch: Body, else_branch: Body) -> Facts:
+def if_(condition: Setting, *, then_branch: Body, else_branch: Body, results: int) -> Facts:
     """One of two bodies. A known condition tells the sizes; the cost is the dearer branch's either way."""
+    _check_single(condition, "cond")
     known = _truth(condition)
     runs = (then_branch(unsure=known is False), else_branch(unsure=known is True))
+    for run, name in zip(runs, ("then_branch", "else_branch"), strict=True):
+        _check_results(run, results, name)
+    for place, (a, b) in enumerate(zip(runs[0].outputs, runs[1].outputs, strict=True)):
+        _check_dtype(a, b, f"result {place} of the branches", "else_branch")
     if known is not None:
         outputs = runs[0].outputs if known else runs[1].outputs
     else:
@@ -38,17 +43,54 @@ def _either(a: Known | None, b: Known | None) -> Known | None:
     return None
 
 
+def _check_single(size: Known | None, name: str) -> None:
+    """A condition or a count is one number, whatever its rank."""
+    if isinstance(size, Size) and size.count != 1:
+        raise refuse("NOT_SINGLE", f"{name} has shape {size.shape}, one element is needed", attribute=name)
+
+
+def _check_operands(body: Body, count: int) -> None:
+    if len(body.inputs) != count:
+        raise refuse(
+            "BODY_SIGNATURE",
+            f"the body takes {len(body.inputs)} operands, {count} are given",
+            attribute="body",
+        )
+
+
+def _check_results(run: Run, count: int, name: str) -> None:
+    if len(run.outputs) != count:
+        raise refuse(
+            "BODY_SIGNATURE", f"{name} gives {len(run.outputs)} results, {count} are needed", attribute=name
+        )
+
+
+def _check_dtype(a: Known | None, b: Known | None, what: str, name: str) -> None:
+    if isinstance(a, Size) and isinstance(b, Size) and a.dtype is not b.dtype:
+        raise refuse("DTYPES_DIFFER", f"{what} has two types, {a.dtype} and {b.dtype}", attribute=name)
+
+
 @rule("Loop")
 def loop(
-    trip_count: Setting | None = None, condition: Setting | None = None, *carried: Size, body: Body
+    trip_count: Setting | None = None,
+    condition: Setting | None = None,
+    *carried: Size,
+    body: Body,
+    results: int,
 ) -> Facts:
     """A body run up to `trip_count` times while its condition holds; results of every turn are stacked."""
+    _check_single(trip_count, "M")
+    _check_single(condition, "cond")
+    _check_operands(body, 2 + len(carried))
     trips = None
     if isinstance(trip_count, Size) and trip_count.value is not None and trip_count.value_exact:
         trips = max(int(trip_count.value.reshape(-1)[0]), 0)
     if condition is not None and _truth(condition) is False:
         trips = 0
     run = body(Size((), INT64), Size((), BOOL), *map(_without_value, carried), repeat=trips)
+    _check_results(run, 1 + max(results, len(carried)), "body")
+    for place, (before, after) in enumerate(zip(carried, run.outputs[1:], strict=False)):
+        _check_dtype(before, after, f"carried tensor {place}", "body")
     if not _goes_on(run, condition, body):
         trips = None
         run = Run(run.outputs, run.scene, None)
@@ -131,15 +173,22 @@ def scan(
     scan_input_directions: Ints | None = None,
     scan_output_axes: Ints | None = None,
     scan_output_directions: Ints | None = None,
+    results: int,
 ) -> Facts:
     """A body run once per row of its scanned operands, with state carried along."""
+    _check_scanned(operands, num_scan_inputs, body)
+    _check_length(scan_input_axes, num_scan_inputs, "scan_input_axes")
+    _check_length(scan_input_directions, num_scan_inputs, "scan_input_directions")
     states, scanned = operands[: len(operands) - num_scan_inputs], operands[len(operands) - num_scan_inputs :]
     axes = scan_input_axes or (0,) * len(scanned)
     turns, rows = _rows(scanned, axes)
     run = body(*map(_without_value, states), *rows, repeat=turns)
-    results = run.outputs[len(states) :]
-    places = scan_output_axes or (0,) * len(results)
-    stacked = tuple(_stacked(size, turns, place) for size, place in zip(results, places, strict=True))
+    _check_states(states, run, results)
+    rows_made = run.outputs[len(states) :]
+    _check_length(scan_output_axes, len(rows_made), "scan_output_axes")
+    _check_length(scan_output_directions, len(rows_made), "scan_output_directions")
+    places = scan_output_axes or (0,) * len(rows_made)
+    stacked = tuple(_stacked(size, turns, place) for size, place in zip(rows_made, places, strict=True))
     steady = tuple(
         after if _alike(before, after) else None for before, after in zip(states, run.outputs, strict=False)
     )
@@ -153,14 +202,16 @@ def scan_batched(
     body: Body,
     directions: Ints | None = None,
     num_scan_inputs: int,
+    results: int,
 ) -> Facts:
     """The first form: a batch in front of every operand, and the sequence next."""
+    _check_scanned(operands, num_scan_inputs, body)
+    _check_length(directions, num_scan_inputs, "directions")
     states, scanned = operands[: len(operands) - num_scan_inputs], operands[len(operands) - num_scan_inputs :]
-    if not scanned:
-        raise refuse("MISSING_OPERAND", "nothing to scan")
     batch, turns = scanned[0].shape[0], scanned[0].shape[1]
     rows = tuple(Size(size.shape[2:], size.dtype) for size in scanned)
     run = body(*(Size(size.shape[1:], size.dtype) for size in states), *rows, repeat=batch * turns)
+    _check_states(states, run, results)
     kept = tuple(
         Size((batch, *size.shape), size.dtype) if isinstance(size, Size) else None for size in run.outputs
     )
@@ -169,6 +220,30 @@ def scan_batched(
         for size in run.outputs[len(states) :]
     )
     return Facts((*kept[: len(states)], *stacked), runs=(run,))
+
+
+def _check_scanned(operands: tuple[Size, ...], scanned: int, body: Body) -> None:
+    if not 0 < scanned <= len(operands):
+        raise refuse(
+            "MISSING_OPERAND",
+            f"num_scan_inputs is {scanned}, there are {len(operands)} operands",
+            attribute="num_scan_inputs",
+        )
+    _check_operands(body, len(operands))
+
+
+def _check_length(given: Ints | None, count: int, name: str) -> None:
+    if given and len(given) != count:
+        raise refuse(
+            "ATTRIBUTE_LENGTH", f"{name} has {len(given)} entries, {count} are needed", attribute=name
+        )
+
+
+def _check_states(states: tuple[Size, ...], run: Run, results: int) -> None:
+    """A state leaves the body as what it was; what else the body gives is stacked."""
+    _check_results(run, max(results, len(states)), "body")
+    for place, (before, after) in enumerate(zip(states, run.outputs, strict=False)):
+        _check_dtype(before, after, f"state {place}", "body")
 
 
 def _rows(scanned: tuple[Size, ...], axes: Ints) -> tuple[int, tuple[Size, ...]]:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 
+from analyzer.errors import BadModel
 from analyzer.graph import Size
 from analyzer.ops.rule import Facts, refuse, rule
-from analyzer.ops.shared.sliding import Ints, grouped, routes, slide
+from analyzer.ops.shared.sliding import Ints, check_auto_pad, grouped, routes, slide
 from analyzer.spans import PHASES, WHOLE, Read, Route, Routes, spread
 
 
@@ -40,6 +41,8 @@ def conv(
         raise refuse(
             "GROUP", f"group {group} does not divide the {outputs} output channels", attribute="group"
         )
+    if b is not None and b.shape != w.shape[:1]:
+        raise _unfit(b, outputs)
     axes = slide(x.shape[2:], tuple(kernel), strides, pads, dilations, auto_pad)
     positions = math.prod(axis.out for axis in axes)
     y = Size((x.shape[0], outputs, *(axis.out for axis in axes)), x.dtype)
@@ -74,7 +77,11 @@ def conv_transpose(
     _check(x, w, group, kernel_shape)
     if x.shape[1] != w.shape[0]:
         raise refuse("CHANNEL_MISMATCH", f"input has {x.shape[1]} channels, weight takes {w.shape[0]}")
+    if b is not None and b.shape != (w.shape[1] * group,):
+        raise _unfit(b, w.shape[1] * group)
     kernel, rank = w.shape[2:], len(x.shape) - 2
+    check_auto_pad(auto_pad)
+    _check_lengths(rank, strides, dilations, output_padding, pads, output_shape)
     strides, dilations = strides or (1,) * rank, dilations or (1,) * rank
     if min(*strides, *dilations) < 1:
         raise refuse(
@@ -110,6 +117,36 @@ def conv_transpose(
         saved=(x, w),
         lowering=math.prod(x.shape[2:]) * math.prod(w.shape[1:]),
     )
+
+
+def _unfit(b: Size, outputs: int) -> BadModel:
+    return refuse(
+        "CHANNEL_MISMATCH", f"bias {b.shape} is not one number for each of {outputs} output channels"
+    )
+
+
+def _check_lengths(
+    rank: int,
+    strides: Ints | None,
+    dilations: Ints | None,
+    output_padding: Ints | None,
+    pads: Ints | None,
+    output_shape: Ints | None,
+) -> None:
+    """Every list must speak of all spatial axes; `output_shape` may speak of batch and channels too."""
+    for name, value, lengths in (
+        ("strides", strides, (rank,)),
+        ("dilations", dilations, (rank,)),
+        ("output_padding", output_padding, (rank,)),
+        ("pads", pads, (2 * rank,)),
+        ("output_shape", output_shape, (rank, rank + 2)),
+    ):
+        if value and len(value) not in lengths:
+            raise refuse(
+                "ATTRIBUTE_LENGTH",
+                f"{name} has {len(value)} entries, {lengths[0]} are needed",
+                attribute=name,
+            )
 
 
 def _crop(

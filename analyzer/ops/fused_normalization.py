@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 
 from analyzer.graph import FLOAT32, INT32, DType, Size
-from analyzer.ops.rule import MICROSOFT, Buffer, Facts, Setting, Weight, axis_of, refuse, rule
+from analyzer.ops.rule import MICROSOFT, Buffer, Facts, Setting, Weight, axis_of, broadcast, refuse, rule
 from analyzer.spans import (
     DATA,
     NOTHING,
@@ -81,6 +81,8 @@ def rms_normalization(
     x: Size, scale: Size, *, axis: int = -1, epsilon: float = 1e-5, stash_type: int = 1
 ) -> Facts:
     """Over `axis` and all after it."""
+    if scale.shape != x.shape[-1:] and broadcast(x.shape, scale.shape) != x.shape:
+        raise refuse("SCALE_SHAPE", f"scale {scale.shape} does not broadcast to {x.shape}")
     said = _normalized(x, scale.dtype, axis, rms=True)
     return Facts(said.results[0], elementwise=said.elementwise, spans=said.spans, saved=said.saved)
 

@@ -295,6 +295,12 @@ def one_hot(indices: Size, depth: Setting, values: Setting, *, axis: int = -1) -
     if not rank:
         raise refuse("RANK", "indices must have an axis")
     axis = axis_of(axis, rank + 1)
+    if values.count != 2:
+        raise refuse(
+            "ATTRIBUTE_LENGTH",
+            f"values has {values.count} entries, off and on are needed",
+            attribute="values",
+        )
     if depth.value is None:
         return Facts(None)
     length = int(depth.value.reshape(-1)[0])

@@ -28,6 +28,8 @@ def gemm(
     if depth != inner:
         raise refuse("DEPTH_MISMATCH", f"a has depth {depth}, b has {inner}", attribute="transB")
     y = Size((rows, columns), a.dtype)
+    if c is not None and c.shape not in ((columns,), y.shape) and broadcast(y.shape, c.shape) != y.shape:
+        raise refuse("SHAPES_DO_NOT_BROADCAST", f"bias {c.shape} does not broadcast to {y.shape}")
     left, right = (Route(0), WHOLE), (WHOLE, Route(1))
     spans = (left[::-1] if transA else left, right[::-1] if transB else right, POINTWISE)
     return Facts(y, macs=y.count * depth, spans=spans, saved=(a, b))

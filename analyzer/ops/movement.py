@@ -203,6 +203,8 @@ def split(
     x: Size, split: Setting | None = None, *, axis: int = 0, num_outputs: int | None = None, results: int
 ) -> Facts:
     """Cut along `axis` into `split`, or into `num_outputs` of which the last may be smaller."""
+    if split is not None and num_outputs is not None:
+        raise refuse("SPLIT", "both split and num_outputs say what the parts are", attribute="num_outputs")
     if split is not None or num_outputs is None:
         return split_by_operand(x, split, axis=axis, results=results)
     axis = axis_of(axis, len(x.shape))
@@ -311,6 +313,8 @@ def _padded(x: Size, pads: Ints, axes: Ints, mode: str, constant: Size | None) -
     shape = tuple(dim + begin + end for dim, (begin, end) in zip(x.shape, amounts, strict=True))
     if min(shape, default=0) < 0:
         raise refuse("PADS", f"pads {pads} leave {shape} of {x.shape}", attribute="pads")
+    if mode == "reflect":
+        _check_mirror(x, amounts)
     value = None
     if mode == "constant" and min(pads, default=0) >= 0 and (constant is None or constant.value is not None):
         fill = 0 if constant is None or constant.value is None else constant.value.reshape(-1)[0]
@@ -320,6 +324,18 @@ def _padded(x: Size, pads: Ints, axes: Ints, mode: str, constant: Size | None) -
         for axis, (begin, end) in enumerate(amounts)
     )
     return Facts(Size(shape, x.dtype, value), spans=(routes, NOTHING))
+
+
+def _check_mirror(x: Size, amounts: list[tuple[int, int]]) -> None:
+    """A mirror stands on the last row and shows those before it once; rows that are taken are gone before."""
+    for axis, (dim, (begin, end)) in enumerate(zip(x.shape, amounts, strict=True)):
+        kept = dim + min(begin, 0) + min(end, 0)
+        if 0 < max(begin, end) >= kept and (x.count or not dim):
+            raise refuse(
+                "PADS",
+                f"axis {axis} of {x.shape} has no {max(begin, end)} rows beside its last to reflect",
+                attribute="pads",
+            )
 
 
 @rule("Expand", since=8)

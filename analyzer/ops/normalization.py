@@ -110,8 +110,13 @@ def layer_normalization(
     """Over `axis` and all after it; mean and inverse deviation are kept per row."""
     rank = len(x.shape)
     axis = axis_of(axis, rank)
-    if broadcast(x.shape, scale.shape) != x.shape:
-        raise refuse("SCALE_SHAPE", f"scale {scale.shape} does not broadcast to {x.shape}")
+    for name, vector in (("scale", scale), ("bias", b)):
+        if (
+            vector is not None
+            and vector.shape != x.shape[axis:]
+            and broadcast(x.shape, vector.shape) != x.shape
+        ):
+            raise refuse("SCALE_SHAPE", f"{name} {vector.shape} does not broadcast to {x.shape}")
     stats = x.shape[:axis] + (1,) * (rank - axis)
     return _normalized(x, tuple(range(axis, rank)), stats, 7, POINTWISE, scale)
 

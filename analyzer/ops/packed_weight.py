@@ -47,6 +47,12 @@ def matmul_n_bits(
     stored = N * blocks * (block_size * bits // 8)
     if not weight_prepacked and b.count != stored:
         raise refuse("WEIGHT_SHAPE", f"weight {b.shape} is not {N} rows of {blocks} blocks: {stored} bytes")
+    if not weight_prepacked and scales.count != N * blocks:
+        raise refuse(
+            "SCALE_SHAPE",
+            f"scales {scales.shape} are not {N} rows of {blocks}, one for a block",
+            attribute="scales",
+        )
     return _product(a, K, N)
 
 

@@ -10,7 +10,7 @@ buffers.
 from __future__ import annotations
 
 from analyzer.graph import DTYPE_NAMED, FLOAT32, INT32, DType, Size
-from analyzer.ops.rule import MICROSOFT, Buffer, Facts, Setting, Weight, rule
+from analyzer.ops.rule import MICROSOFT, Buffer, Facts, Setting, Weight, refuse, rule
 from analyzer.ops.shared.layout import channels_last as turned
 from analyzer.ops.shared.sliding import Ints
 from analyzer.ops.shared.standard import result, standard
@@ -69,8 +69,15 @@ def qlinear_conv(
     strides: Ints | None = None,
 ) -> Facts:
     """A convolution of codes to codes; the weight may have a scale for each output channel."""
+    for name, vector in (("w_scale", w_scale), ("w_zero_point", w_zero)):
+        if vector.shape not in ((), (1,), w.shape[:1]):
+            raise refuse(
+                "SCALE_SHAPE",
+                f"{name} {vector.shape} is neither one number nor one for each of {w.shape[0]} output channels",
+                attribute=name,
+            )
     said = standard(
-        "Conv", x, w, auto_pad=auto_pad, dilations=dilations, group=group, kernel_shape=kernel_shape,
+        "Conv", x, w, b, auto_pad=auto_pad, dilations=dilations, group=group, kernel_shape=kernel_shape,
         pads=pads, strides=strides,
     )  # fmt: skip
     return _of_codes(said, y_zero.dtype, REQUANTISE, said.span(0), BESIDE, BESIDE, said.span(1), BESIDE)

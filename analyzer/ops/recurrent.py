@@ -19,6 +19,11 @@ from analyzer.spans import NOTHING, WHOLE, Each, Read, Route, Span
 
 Floats = tuple[float, ...]
 Strings = tuple[str, ...]
+States = tuple[tuple[str, Size | None], ...]
+ACTIVATIONS = {
+    "affine", "elu", "hardsigmoid", "leakyrelu", "relu", "scaledtanh", "sigmoid", "softplus", "softsign", "tanh",
+    "thresholdedrelu",
+}  # fmt: skip
 
 
 def _layer(
@@ -30,40 +35,60 @@ def _layer(
     kept: int,
     initial: int,
     direction: str,
-    hidden_size: int | None,
+    hidden: int | None,
     layout: int,
+    activations: Strings | None,
+    b: Size | None,
+    lengths: Size | None,
+    states: States,
+    peepholes: Size | None = None,
 ) -> Facts:
     """x [time, batch, inputs], w [directions, gates x hidden, inputs], r [directions, gates x hidden,
-    hidden]; or x [batch, time, inputs] in layout 1. `initial` further operands hold states.
+    hidden]; or x [batch, time, inputs] in layout 1. There are `initial` results behind the first, one for each of
+    `states`.
     """
     if len(x.shape) != 3:
         raise refuse("RANK", f"input {x.shape} must be [time, batch, inputs]")
     directions = 2 if direction == "bidirectional" else 1
     if direction not in ("forward", "reverse", "bidirectional"):
         raise refuse("DIRECTION", f"direction {direction!r} is unknown", attribute="direction")
-    hidden = hidden_size or r.shape[-1]
+    if hidden is None:
+        raise refuse("MISSING_ATTRIBUTE", "attribute hidden_size is missing", attribute="hidden_size")
+    if layout not in (0, 1):
+        raise refuse("MODE", f"layout {layout} is neither 0 nor 1", attribute="layout")
+    unknown = [name for name in activations or () if name.lower() not in ACTIVATIONS]
+    if unknown:
+        raise refuse("MODE", f"activation {unknown[0]!r} is unknown", attribute="activations")
     time, batch, inputs = (x.shape[1], x.shape[0], x.shape[2]) if layout else x.shape
-    for name, weight, depth in (("W", w, inputs), ("R", r, hidden)):
-        if weight.shape != (directions, gates * hidden, depth):
-            raise refuse(
-                "WEIGHT_SHAPE",
-                f"{name} is {weight.shape}, {direction} layers of {x.shape} need {(directions, gates * hidden, depth)}",
-                attribute="hidden_size",
-            )
-    cells = time * batch * directions
     if layout:
         every, last = (batch, time, directions, hidden), (batch, directions, hidden)
     else:
         every, last = (time, directions, batch, hidden), (directions, batch, hidden)
+    wanted = (
+        ("W", w, (directions, gates * hidden, inputs)),
+        ("R", r, (directions, gates * hidden, hidden)),
+        ("B", b, (directions, 2 * gates * hidden)),
+        ("P", peepholes, (directions, 3 * hidden)),
+        ("sequence_lens", lengths, (batch,)),
+        *((name, state, last) for name, state in states),
+    )
+    for name, size, shape in wanted:
+        if size is not None and size.shape != shape:
+            raise refuse(
+                "WEIGHT_SHAPE",
+                f"{name} is {size.shape}, {direction} layers of {hidden} on {x.shape} need {shape}",
+                attribute="hidden_size" if name in ("W", "R") else name,
+            )
+    cells = time * batch * directions
     copies = (Size(x.shape, x.dtype),) if directions == 2 and inputs != 2 * hidden else ()
     first = batch * directions if kept == 1 else 0
-    states = Size((cells * kept + first, hidden), x.dtype)
+    steps_kept = Size((cells * kept + first, hidden), x.dtype)
     return Facts(
         (Size(every, x.dtype), *(Size(last, x.dtype) for _ in range(initial))),
         macs=cells * gates * hidden * (inputs + hidden),
         elementwise=cells * hidden * steps,
         spans=_spans(direction, layout, initial),
-        saved=(x, w, r, *copies, states),
+        saved=(x, w, r, *copies, steps_kept),
     )
 
 
@@ -104,7 +129,10 @@ def rnn(
     layout: int = 0,
 ) -> Facts:
     """Results: the state of every step, and the last one."""
-    return _layer(x, w, r, 1, 2, 1, 1, direction, hidden_size, layout)
+    states = (("initial_h", initial_h),)
+    return _layer(
+        x, w, r, 1, 2, 1, 1, direction, hidden_size, layout, activations, b, sequence_lens, states
+    )  # fmt: skip
 
 
 @rule("GRU", since=7)
@@ -126,7 +154,10 @@ def gru(
     linear_before_reset: int = 0,
 ) -> Facts:
     """Gates update, reset, hidden. Results: the state of every step, and the last one."""
-    return _layer(x, w, r, 3, 17, 7, 1, direction, hidden_size, layout)
+    states = (("initial_h", initial_h),)
+    return _layer(
+        x, w, r, 3, 17, 7, 1, direction, hidden_size, layout, activations, b, sequence_lens, states
+    )  # fmt: skip
 
 
 @rule("LSTM", since=7)
@@ -150,4 +181,7 @@ def lstm(
     layout: int = 0,
 ) -> Facts:
     """Gates input, output, forget, cell. Results: every step's state, the last one, the last cell."""
-    return _layer(x, w, r, 4, 28 if p is not None else 22, 7, 2, direction, hidden_size, layout)
+    states, steps = (("initial_h", initial_h), ("initial_c", initial_c)), 28 if p is not None else 22
+    return _layer(
+        x, w, r, 4, steps, 7, 2, direction, hidden_size, layout, activations, b, sequence_lens, states, p
+    )  # fmt: skip

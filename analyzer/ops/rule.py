@@ -16,7 +16,7 @@ names, and `version`, the opset version in force.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, Protocol, TypeVar
 
 import msgspec
@@ -33,6 +33,18 @@ Setting = Size
 OperandRole = Literal["data", "weight", "buffer", "setting"]
 _ROLES: dict[str, OperandRole] = {"Weight": "weight", "Buffer": "buffer", "Setting": "setting"}
 _FILLED = frozenset({"results", "version"})
+_KINDS: dict[str, tuple[str, type | tuple[type, ...]]] = {
+    "int": ("an integer", int),
+    "float": ("a number", (int, float)),
+    "str": ("a string", str),
+    "Size": ("a tensor", Size),
+    "Tensor": ("a type", Tensor),
+}
+_LISTS: dict[str, tuple[str, type | tuple[type, ...]]] = {
+    "Ints": ("integers", int), "tuple[int,": ("integers", int),
+    "Floats": ("numbers", (int, float)), "tuple[float,": ("numbers", (int, float)),
+    "Strings": ("strings", str), "tuple[str,": ("strings", str),
+}  # fmt: skip
 ONNX = "ai.onnx"
 MICROSOFT = "com.microsoft"
 
@@ -141,6 +153,18 @@ class Rule:
         roles = self.roles
         return roles[position] if position < len(roles) else roles[-1]
 
+    def misfit(self, attributes: Mapping[str, Any]) -> BadModel | None:
+        """What is wrong with an attribute's type, for whoever asks when a rule has failed: no rule looks at types."""
+        for parameter in inspect.signature(self.function).parameters.values():
+            value = attributes.get(parameter.name)
+            if value is None or parameter.kind is not parameter.KEYWORD_ONLY:
+                continue
+            wanted = _unlike(_word(parameter), value)
+            if wanted:
+                message = f"attribute {parameter.name} is {_told(value)}, {wanted} wanted"
+                return BadModel("ATTRIBUTE_TYPE", message, attribute=parameter.name)
+        return None
+
     def covers(self, version: int) -> bool:
         return self.since <= version and (self.until is None or version <= self.until)
 
@@ -148,6 +172,37 @@ class Rule:
 def _role(annotation: object) -> OperandRole:
     words = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
     return _ROLES.get(words.partition(" ")[0], "data")
+
+
+def _word(parameter: inspect.Parameter) -> str:
+    """The first word of an attribute's annotation; without one, the type of its default."""
+    told = parameter.annotation
+    if told is parameter.empty:
+        return type(parameter.default).__name__
+    words = told if isinstance(told, str) else getattr(told, "__name__", str(told))
+    return words.partition(" ")[0]
+
+
+def _unlike(word: str, value: object) -> str | None:
+    """What is wanted instead of a value of another type than `word` says; None where it fits or nothing is said."""
+    if word in _LISTS:
+        words, kind = _LISTS[word]
+        return (
+            None if isinstance(value, tuple) and all(isinstance(v, kind) for v in value) else f"{words} are"
+        )
+    if word in _KINDS:
+        words, kind = _KINDS[word]
+        return None if isinstance(value, kind) else f"{words} is"
+    if word == "Body":
+        return None if callable(value) else "a graph is"
+    return None
+
+
+def _told(value: object) -> str:
+    """What an attribute's value is, without saying all of it."""
+    if isinstance(value, tuple):
+        return "a list"
+    return next((words for words, kind in _KINDS.values() if isinstance(value, kind)), "a graph")
 
 
 REGISTRY: dict[tuple[str, str], list[Rule]] = {}

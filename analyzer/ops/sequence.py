@@ -124,12 +124,26 @@ def concat_from_sequence(sequence: Size, *, axis: int, new_axis: int = 0) -> Fac
     items = _items(sequence)
     if not items:
         return Facts(None)
-    first = items[0].shape
+    first = next((x.shape for x in items if x.count), items[0].shape)
     place = axis_of(axis, len(first) + (1 if new_axis else 0))
+    if not all(_joins(x, first, None if new_axis else place) for x in items):
+        drawn = ", ".join(str(x.shape) for x in items[:8])
+        raise refuse("CONCAT", f"elements of shapes {drawn} do not join along axis {place}", attribute="axis")
     if new_axis:
         return Facts(Size((*first[:place], len(items), *first[place:]), items[0].dtype))
     total = sum(x.shape[place] for x in items)
     return Facts(Size((*first[:place], total, *first[place + 1 :]), items[0].dtype))
+
+
+def _joins(x: Size, first: tuple[int, ...], place: int | None) -> bool:
+    """Whether an element is like the `first` one except along `place`; of one without numbers no more is asked than
+    that it has that axis.
+    """
+    if not x.count:
+        return len(x.shape) >= len(first)
+    return len(x.shape) == len(first) and all(
+        dim == other or axis == place for axis, (dim, other) in enumerate(zip(x.shape, first, strict=True))
+    )
 
 
 @rule("Optional", since=15)

@@ -15,24 +15,26 @@ def longest(scene: Scene, measured: dict[int, int] | None = None) -> int:
     measured = {} if measured is None else measured
     depth: dict[str, int] = {}
     constants = scene.constants
-    deepest = 0
     for node, said in zip(scene.graph.nodes, scene.facts, strict=True):
-        if node.outputs and node.outputs[0] in constants:
+        outputs, inputs = node.outputs, node.inputs
+        if outputs and outputs[0] in constants:
             continue
-        layers, weighted = 0, False
-        for name in (*node.inputs, *node.captures):
-            before = depth.get(name)
-            if before is None:
-                weighted = weighted or name in constants
-            elif before > layers:
+        layers = 0
+        for name in (*inputs, *node.captures) if node.captures else inputs:
+            before = depth.get(name, 0)
+            if before > layers:
                 layers = before
-        if isinstance(said, Facts):
-            layers += weighted and bool(said.macs)
-            for run in said.runs:
-                if id(run.scene) not in measured:
-                    measured[id(run.scene)] = longest(run.scene, measured)
-            layers += max((measured[id(run.scene)] for run in said.runs), default=0)
-        for name in node.outputs:
+        if type(said) is Facts:
+            if said.macs and not constants.isdisjoint(inputs):
+                layers += 1
+            if said.runs:
+                layers += max(_body(run.scene, measured) for run in said.runs)
+        for name in outputs:
             depth[name] = layers
-        deepest = max(deepest, layers)
-    return deepest
+    return max(depth.values(), default=0)
+
+
+def _body(scene: Scene, measured: dict[int, int]) -> int:
+    if id(scene) not in measured:
+        measured[id(scene)] = longest(scene, measured)
+    return measured[id(scene)]

@@ -41,11 +41,8 @@ def measure(scene: Scene, measured: dict[int, Live] | None = None) -> Live:
         for index, (node, said) in enumerate(zip(scene.graph.nodes, scene.facts, strict=True))
     )
     peak, step = ledger.peak()
-    outside = {
-        ledger.owner[tensor.name]
-        for tensor in (*scene.graph.inputs, *scene.graph.outputs)
-        if tensor.name in ledger.owner
-    }
+    ends = (*scene.graph.inputs, *scene.graph.outputs)
+    outside = {id(lent): lent.bytes for tensor in ends if (lent := ledger.owner.get(tensor.name)) is not None}
     return Live(
         outputs_bytes=sum(filter(None, made)),
         node_bytes=made,
@@ -53,63 +50,71 @@ def measure(scene: Scene, measured: dict[int, Live] | None = None) -> Live:
         peak_node=scene.graph.nodes[step].name if step >= 0 else None,
         at_peak=ledger.alive_at(step),
         complete=None not in made and ledger.complete,
-        extra_bytes=max(peak - sum(ledger.bytes[name] for name in outside), 0),
+        extra_bytes=max(peak - sum(outside.values()), 0),
     )
 
 
+class _Storage(msgspec.Struct, eq=False, gc=False):
+    """Where tensors lie one after the other, named after the first: its bytes, its first and its last step."""
+
+    name: str
+    bytes: int
+    birth: int
+    death: int
+
+
 class _Ledger:
-    """Every storage, named after the tensor that first lay in it: its bytes, its first and its last step."""
+    """Every storage, and the one in which each tensor lies."""
 
     def __init__(self, scene: Scene, measured: dict[int, Live]) -> None:
         self.measured = measured
         self.scene, self.end, self.complete = scene, len(scene.graph.nodes), True
         self.last_read = _last_reads(scene)
-        self.bytes: dict[str, int] = {}
-        self.birth: dict[str, int] = {}
-        self.death: dict[str, int] = {}
-        self.owner: dict[str, str] = {}
+        self.storages: list[_Storage] = []
+        self.owner: dict[str, _Storage] = {}
         self.inside: dict[int, int] = {}
         for tensor in scene.graph.inputs:
             size = scene.size(tensor.name)
             self.complete &= size is not None and size.bytes is not None
             self.open(tensor.name, -1, None if size is None else size.bytes)
-            self.death[tensor.name] = self.end
+            self.owner[tensor.name].death = self.end
 
     def open(self, name: str, step: int, amount: int | None) -> None:
         """A new storage."""
-        self.owner[name] = name
-        self.bytes[name] = amount or 0
-        self.birth[name] = step
-        self.death[name] = max(step, self.last_read.get(name, step))
+        storage = self.owner[name] = _Storage(name, amount or 0, step, self.last_read.get(name, step))
+        self.storages.append(storage)
 
-    def share(self, name: str, storage: str) -> None:
+    def share(self, name: str, storage: _Storage) -> None:
         """One more tensor in a storage that exists."""
         self.owner[name] = storage
-        self.death[storage] = max(self.death[storage], self.last_read.get(name, -1))
+        storage.death = max(storage.death, self.last_read.get(name, -1))
 
     def enter(self, index: int, node: Node, said: object) -> int | None:
         """Place a node's outputs; the bytes it newly makes."""
+        constants, sizes = self.scene.constants, self.scene.sizes
         total: int | None = 0
         for place, name in enumerate(node.outputs):
-            if not name or name in self.scene.constants:
+            if not name or name in constants:
                 continue
-            size = self.scene.size(name)
-            amount = None if size is None else size.bytes
-            self.complete &= size is None or size.exact
-            if place == 0 and isinstance(said, Facts):
-                viewed = self.owner.get(self.named(node, said.view))
-                if viewed is not None:
-                    self.share(name, viewed)
-                    continue
+            size = sizes.get(name)
+            amount = None
+            if type(size) is Size:
+                amount = size.bytes
+                self.complete &= size.exact
+            taken = None
+            if place == 0 and type(said) is Facts:
+                if said.view is not None:
+                    viewed = self.owner.get(self.named(node, said.view))
+                    if viewed is not None:
+                        self.share(name, viewed)
+                        continue
                 taken = self.overwritable(index, node, said, amount)
-                if taken is not None:
-                    self.share(name, taken)
-                else:
-                    self.open(name, index, amount)
+            if taken is not None:
+                self.share(name, taken)
             else:
                 self.open(name, index, amount)
             total = None if total is None or amount is None else total + amount
-        if isinstance(said, Facts) and said.runs:
+        if type(said) is Facts and said.runs:
             return self.nest(index, said, total)
         return total
 
@@ -127,32 +132,28 @@ class _Ledger:
         within = max(sums) if said.exclusive else sum(sums)
         return max(within, made) if said.transparent else within + made
 
-    def named(self, node: Node, operand: Size | None) -> str:
+    def named(self, node: Node, operand: Size) -> str:
         """The tensor that a Size among a node's operands belongs to: identity tells."""
-        if operand is not None:
-            for name in node.inputs:
-                if self.scene.sizes[name] is operand:
-                    return name
+        sizes = self.scene.sizes
+        for name in node.inputs:
+            if sizes[name] is operand:
+                return name
         return ""
 
-    def overwritable(self, index: int, node: Node, said: Facts, amount: int | None) -> str | None:
+    def overwritable(self, index: int, node: Node, said: Facts, amount: int | None) -> _Storage | None:
         """The storage of an operand of equal bytes that nobody reads after this node."""
         for operand in said.inplace:
             storage = self.owner.get(self.named(node, operand))
-            if (
-                storage is not None
-                and self.death[storage] <= index
-                and operand.bytes == amount == self.bytes[storage]
-            ):
+            if storage is not None and storage.death <= index and operand.bytes == amount == storage.bytes:
                 return storage
         return None
 
     def peak(self) -> tuple[int, int]:
         """Most bytes alive at one step, and the first step that has them (-1: before the first node)."""
         change = [0] * (self.end + 3)
-        for name, amount in self.bytes.items():
-            change[self.birth[name] + 1] += amount
-            change[self.death[name] + 2] -= amount
+        for storage in self.storages:
+            change[storage.birth + 1] += storage.bytes
+            change[storage.death + 2] -= storage.bytes
         alive = best = 0
         at = -1
         for step in range(-1, self.end):
@@ -164,9 +165,7 @@ class _Ledger:
 
     def alive_at(self, step: int) -> tuple[tuple[str, int], ...]:
         """Storages that are alive at a step, largest first."""
-        held = [
-            (name, n) for name, n in self.bytes.items() if n and self.birth[name] <= step <= self.death[name]
-        ]
+        held = [(s.name, s.bytes) for s in self.storages if s.bytes and s.birth <= step <= s.death]
         return tuple(sorted(held, key=lambda entry: (-entry[1], entry[0])))
 
 

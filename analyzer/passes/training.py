@@ -59,7 +59,7 @@ class _Keeper:
             else:
                 if said.view is not None and node.outputs:
                     self.share(node.outputs[0], self.named(node.inputs, said.view))
-                amounts.append(sum([self.keep(node, size) for size in said.saved]))
+                amounts.append(sum([self.keep(node, size) for size in said.saved]) if said.saved else 0)
         known = [amount for amount in amounts if amount is not None]
         same = {tensor.name: self.where(tensor.name) for tensor in self.scene.graph.outputs}
         return Saved(

@@ -1,11 +1,12 @@
-"""The gRPC door: bytes come in by stream, are analysed in another process, and the report goes out.
+"""The gRPC door: bytes come in by stream, their structure is analysed in another process, and the report goes out.
 
-    requests ─▶ upload (limits) ─▶ a private file ─▶ workers ─▶ report        service: one call from start to end
-                                                                              faults:  errors to statuses
+    requests ─▶ upload (limits, structure) ─▶ workers ─▶ report        service: one call from start to end
+                                                                       faults:  errors to statuses
 
-Synchronous, a thread for each upload: a call spends its life waiting for bytes or for a worker, a thread that waits
-costs little, and gRPC asks for a stream's next chunk only when the last one is written: 64 uploads at once took some
-200 MiB together, whatever their sizes. (An event loop would have to hand each write to a thread just the same.)
+Synchronous, two threads for each upload: one reads, one tells how far it is. Both spend their lives waiting, a thread
+that waits costs little, and gRPC asks for a stream's next chunk only when the last one is read. Weights are dropped as
+they come and nothing is written to disk: what an upload takes is its structure, or its first 4 MiB while it may prove
+no larger than that.
 Nothing is encrypted here and nobody is asked who they are: bind to loopback, or stand behind something that does both.
 """
 
@@ -13,7 +14,6 @@ from __future__ import annotations
 
 import os
 import signal
-import tempfile
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -63,20 +63,20 @@ def _cores() -> int:
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """How much a server takes on.
 
-    max_upload_bytes    of one model
+    max_upload_bytes    of one model, weights included
+    max_structure_bytes of what is left of it without its weights, which is what the server holds
     max_uploads         calls at once, waiting for a worker included; the next one is told to try later
     deadline_seconds    of one analysis, from the moment that a worker takes it up
     workers             analyses at once, each in a process
     grace_seconds       that calls get to finish when the server is asked to end
-    upload_dir          where uploads lie while they are needed; None: the system's directory for temporary files
     """
 
     max_upload_bytes: int = 4 << 30
+    max_structure_bytes: int = 512 << 20
     max_uploads: int = 64
     deadline_seconds: float = 60.0
     workers: int = msgspec.field(default_factory=_cores)
     grace_seconds: float = 30.0
-    upload_dir: str | None = None
 
 
 _LIMITS = Limits()
@@ -91,14 +91,16 @@ class Server:
             self._threads, options=_CHANNEL, maximum_concurrent_rpcs=2 * (limits.max_uploads + _SPARE_THREADS)
         )
         self.address = _bind(self._server, address)
-        self._room = tempfile.TemporaryDirectory(prefix="onnx-analyzer-", dir=limits.upload_dir)
+        self._readers = ThreadPoolExecutor(limits.max_uploads, thread_name_prefix="upload")
         self._workers = Workers(
             limits.workers, limits.deadline_seconds, waiting=limits.max_uploads, analysis=analysis
         )
         self._gate = Gate(limits.max_uploads)
         self._health = health.HealthServicer(experimental_thread_pool=self._threads)
         self._health.set(SERVICE, health_pb2.HealthCheckResponse.SERVING)
-        service = Service(self._gate, self._workers, self._room.name, limits.max_upload_bytes)
+        service = Service(
+            self._gate, self._readers, self._workers, limits.max_upload_bytes, limits.max_structure_bytes
+        )
         analyzer_pb2_grpc.add_AnalyzerServiceServicer_to_server(service, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection(
@@ -122,7 +124,7 @@ class Server:
         self._server.stop(_LAST_SECONDS).wait()
         self._workers.close()
         self._threads.shutdown()
-        self._room.cleanup()
+        self._readers.shutdown()
 
 
 def start(address: str, limits: Limits = _LIMITS, *, analysis: str = ANALYSIS) -> Server:

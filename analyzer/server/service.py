@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
 import threading
-import time
 from collections.abc import Generator, Iterator
-from concurrent.futures import CancelledError, Future
-from typing import IO
+from concurrent.futures import CancelledError, Executor, Future, wait
+from typing import TypeVar
 
 import grpc
 
@@ -16,18 +14,23 @@ from analyzer.report import Report
 from analyzer.server import upload
 from analyzer.server.faults import told
 from analyzer.wire import to_message
-from analyzer.wire.v1.analyzer_pb2 import AnalyzeModelRequest, AnalyzeModelResponse, Progress, Start
+from analyzer.wire.v1.analyzer_pb2 import AnalyzeModelRequest, AnalyzeModelResponse, Progress
 from analyzer.wire.v1.analyzer_pb2_grpc import AnalyzerServiceServicer
 from analyzer.workers import Workers
 
 _PROGRESS_SECONDS = 0.25
 
+T = TypeVar("T")
+
 
 class Service(AnalyzerServiceServicer):
-    """The RPCs. An upload lies in `room`, in a file of its own that goes when its analysis ends, however it ends."""
+    """The RPCs. An upload is read in a thread of `readers`, which keeps its structure, while its call tells how far."""
 
-    def __init__(self, gate: Gate, workers: Workers, room: str, max_upload_bytes: int) -> None:
-        self._gate, self._workers, self._room, self._max_upload_bytes = gate, workers, room, max_upload_bytes
+    def __init__(
+        self, gate: Gate, readers: Executor, workers: Workers, max_upload_bytes: int, max_structure_bytes: int
+    ) -> None:
+        self._gate, self._readers, self._workers = gate, readers, workers
+        self._max_upload_bytes, self._max_structure_bytes = max_upload_bytes, max_structure_bytes
 
     @told
     def AnalyzeModel(
@@ -36,25 +39,14 @@ class Service(AnalyzerServiceServicer):
         with self._gate:
             start = upload.start(requests, self._max_upload_bytes)
             options = upload.options(start)
-            with tempfile.NamedTemporaryFile(dir=self._room, suffix=".onnx") as file:
-                received_bytes = yield from self._receive(requests, start, file)
-                future = self._workers.submit(file.name, options, name=start.name or "model")
-                report = yield from _awaited(future, received_bytes, context)
+            chunks = upload.Chunks(requests, start, self._max_upload_bytes)
+            reading = self._readers.submit(upload.model, chunks, self._max_structure_bytes)
+            model = yield from _awaited(reading, "receiving", chunks)
+            size = start.file_bytes if start.HasField("file_bytes") else chunks.received_bytes
+            analysis = self._workers.submit(model, options, name=start.name or "model", file_bytes=size)
+            _stop_with(context, analysis)
+            report = yield from _awaited(analysis, "analyzing", chunks)
             yield AnalyzeModelResponse(report=to_message(report))
-
-    def _receive(
-        self, requests: Iterator[AnalyzeModelRequest], start: Start, file: IO[bytes]
-    ) -> Generator[AnalyzeModelResponse, None, int]:
-        """Write the upload to the file and return its bytes. Whatever drops the weights as they come belongs here."""
-        received_bytes, due = 0, time.monotonic()
-        for chunk in upload.chunks(requests, start, self._max_upload_bytes):
-            upload.write(chunk, file)
-            received_bytes += len(chunk)
-            if time.monotonic() >= due:
-                yield _progress("receiving", received_bytes)
-                due = time.monotonic() + _PROGRESS_SECONDS
-        file.flush()
-        return received_bytes
 
 
 class Gate:
@@ -86,24 +78,23 @@ class Gate:
 
 
 def _awaited(
-    future: Future[Report], received_bytes: int, context: grpc.ServicerContext
-) -> Generator[AnalyzeModelResponse, None, Report]:
-    """The report from a worker, which is stopped when the caller goes."""
+    future: Future[T], stage: str, chunks: upload.Chunks
+) -> Generator[AnalyzeModelResponse, None, T]:
+    """What another thread or process is at work on, with progress until it is there."""
+    while not future.done():
+        yield AnalyzeModelResponse(progress=Progress(stage=stage, received_bytes=chunks.received_bytes))
+        wait([future], _PROGRESS_SECONDS)
+    try:
+        return future.result()
+    except CancelledError:
+        raise Unavailable("SHUTTING_DOWN", "the server is shutting down: try again later") from None
+
+
+def _stop_with(context: grpc.ServicerContext, analysis: Future[Report]) -> None:
+    """End the analysis when the caller goes."""
 
     def stop() -> None:
-        future.cancel()
+        analysis.cancel()
 
     if not context.add_callback(stop):  # gone already
         stop()
-    yield _progress("analyzing", received_bytes)
-    while True:
-        try:
-            return future.result(_PROGRESS_SECONDS)
-        except TimeoutError:
-            yield _progress("analyzing", received_bytes)
-        except CancelledError:
-            raise Unavailable("SHUTTING_DOWN", "the server is shutting down: try again later") from None
-
-
-def _progress(stage: str, received_bytes: int) -> AnalyzeModelResponse:
-    return AnalyzeModelResponse(progress=Progress(stage=stage, received_bytes=received_bytes))

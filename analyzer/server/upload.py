@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 import re
-from collections.abc import Iterator
-from typing import IO
+from collections.abc import Iterable, Iterator
 
 import msgspec
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from analyzer.errors import BadInput, BadModel, BadOption, TooLarge
+from analyzer.load import structure_of_chunks
+from analyzer.load.read import DIRECT_BYTES
 from analyzer.options import Options
 from analyzer.wire import from_message
 from analyzer.wire.v1.analyzer_pb2 import AnalyzeModelRequest, Start
@@ -40,31 +40,51 @@ def options(start: Start) -> Options:
         raise BadOption("OPTION_INVALID", f"options: {error}", option=place and place[1]) from None
 
 
-def chunks(requests: Iterator[AnalyzeModelRequest], start: Start, max_bytes: int) -> Iterator[bytes]:
-    """The model's bytes. Raises BadInput where something else comes, or another number of bytes than announced."""
-    received = 0
-    for request in requests:
-        if not request.HasField("chunk"):
-            raise BadInput("START_TWICE", "after the first message only `chunk`s may come")
-        received += len(request.chunk)
-        if received > max_bytes:
-            raise _too_large(max_bytes)
-        yield request.chunk
-    if received == 0:
-        raise BadModel("EMPTY_FILE", "no bytes came after the options: nothing to analyse")
-    if start.HasField("total_bytes") and received != start.total_bytes:
-        line = f"the upload is not whole: {start.total_bytes} bytes were announced and {received} came"
-        raise BadInput("UPLOAD_INCOMPLETE", line, total_bytes=start.total_bytes, received_bytes=received)
+class Chunks:
+    """The model's bytes as they come, to be read once; `received_bytes` tells how many have.
+
+    Raises BadInput where something else comes, or another number of bytes than announced.
+    """
+
+    def __init__(self, requests: Iterator[AnalyzeModelRequest], start: Start, max_bytes: int) -> None:
+        self.received_bytes = 0
+        self._requests, self._start, self._max_bytes = requests, start, max_bytes
+
+    def __iter__(self) -> Iterator[bytes]:
+        for request in self._requests:
+            if not request.HasField("chunk"):
+                raise BadInput("START_TWICE", "after the first message only `chunk`s may come")
+            self.received_bytes += len(request.chunk)
+            if self.received_bytes > self._max_bytes:
+                raise _too_large(self._max_bytes)
+            yield request.chunk
+        received, announced = self.received_bytes, self._start.total_bytes
+        if received == 0:
+            raise BadModel("EMPTY_FILE", "no bytes came after the options: nothing to analyse")
+        if self._start.HasField("total_bytes") and received != announced:
+            line = f"the upload is not whole: {announced} bytes were announced and {received} came"
+            raise BadInput("UPLOAD_INCOMPLETE", line, total_bytes=announced, received_bytes=received)
 
 
-def write(chunk: bytes, file: IO[bytes]) -> None:
-    """Raises TooLarge where the disk has no room."""
-    try:
-        file.write(chunk)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise TooLarge("UPLOAD_NO_SPACE", "the server has no room left for the upload") from None
+def model(chunks: Iterable[bytes], max_structure_bytes: int) -> bytes:
+    """What a worker needs of an upload: a small one as it is, of any other the structure. Reads to the end.
+
+    Raises what reading the structure raises, TooLarge("STRUCTURE_TOO_LARGE") among it.
+    """
+    coming = iter(chunks)
+    held = bytearray()
+    for chunk in coming:
+        held += chunk
+        if len(held) > min(DIRECT_BYTES, max_structure_bytes):
+            return structure_of_chunks(_after(held, coming), max_structure_bytes)
+    return bytes(held)
+
+
+def _after(held: bytearray, coming: Iterator[bytes]) -> Iterator[bytes]:
+    """What was held back, then let go, and what comes."""
+    yield bytes(held)
+    held.clear()
+    yield from coming
 
 
 def _too_large(max_bytes: int, total_bytes: int | None = None) -> TooLarge:

@@ -1,11 +1,10 @@
-"""A server for a test to talk to, and the folder in which its uploads lie for as long as they are needed."""
+"""A server for a test to talk to."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from analyzer.server import Limits, Server, start
@@ -16,27 +15,26 @@ PATIENCE = 60.0
 
 
 class Place(NamedTuple):
-    """A running server and its uploads."""
+    """A running server."""
 
     server: Server
-    folder: Path
 
     @property
     def address(self) -> str:
         return self.server.address
 
-    def uploads(self) -> list[Path]:
-        """Every file that is there now."""
-        return [path for path in self.folder.rglob("*") if path.is_file()]
+    def calls(self) -> int:
+        """How many are inside now."""
+        return self.server._gate._inside
 
 
 @contextmanager
-def place(folder: Path, *, analysis: str = OBEDIENT, **limits: Any) -> Iterator[Place]:
-    """A server on loopback with these Limits; once it has stopped, its folder must be empty."""
-    asked = Limits(**{"workers": 1, "deadline_seconds": PATIENCE, "upload_dir": str(folder), **limits})
+def place(*, analysis: str = OBEDIENT, **limits: Any) -> Iterator[Place]:
+    """A server on loopback with these Limits; once it has stopped, nobody may be inside."""
+    asked = Limits(**{"workers": 1, "deadline_seconds": PATIENCE, **limits})
     with start("localhost:0", asked, analysis=analysis) as server:
-        yield Place(server, folder)
-    assert list(folder.iterdir()) == []
+        yield Place(server)
+    assert Place(server).calls() == 0
 
 
 def until(condition: Callable[[], object], seconds: float = 10.0) -> None:

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import msgspec
+import onnx
 
 from analyzer.errors import BadModel, BadOption
 from analyzer.options import Options
@@ -31,15 +32,49 @@ from analyzer.report import (
 OBEDIENT = f"{__name__}:obey"
 
 
-def obey(model: str | bytes, options: Options, *, name: str | None = None) -> Report:
-    """Do what the model's first line says; the report tells the file's bytes and, as ir_version, the process.
+def said(order: str, weight_bytes: int = 0) -> bytes:
+    """A model that the stand-in obeys, with a weight of that many bytes."""
+    model = onnx.ModelProto(ir_version=10, producer_name=order, graph=onnx.GraphProto(name="graph"))
+    if weight_bytes:
+        weight = onnx.TensorProto(name="weight", data_type=onnx.TensorProto.UINT8, dims=(weight_bytes,))
+        weight.raw_data = bytes(weight_bytes)
+        model.graph.initializer.append(weight)
+    return model.SerializeToString()
+
+
+HELLO = said("hello")
+
+
+def hollow(path: Path, order: str, weight_bytes: int) -> Path:
+    """The same as a file, in which the weight is a hole: it takes no place on the disk."""
+    weight = onnx.TensorProto(name="weight", data_type=onnx.TensorProto.UINT8, dims=(weight_bytes,))
+    weight_head = weight.SerializeToString() + b"\x4a" + varint(weight_bytes)  # raw_data
+    graph_head = b"\x2a" + varint(len(weight_head) + weight_bytes) + weight_head  # initializer
+    model_head = onnx.ModelProto(ir_version=10, producer_name=order).SerializeToString()
+    head = model_head + b"\x3a" + varint(len(graph_head) + weight_bytes) + graph_head  # graph
+    with path.open("wb") as file:
+        file.write(head)
+        file.truncate(len(head) + weight_bytes)
+    return path
+
+
+def varint(value: int) -> bytes:
+    """A number as protobuf writes it."""
+    return bytes((value,)) if value < 0x80 else bytes((value & 0x7F | 0x80,)) + varint(value >> 7)
+
+
+def obey(
+    model: str | bytes, options: Options, *, name: str | None = None, file_bytes: int | None = None
+) -> Report:
+    """Do what the model says; the report tells the process as ir_version, and as depth the bytes that came to it.
 
     rows N         a report of N tensors              sleep S     take S seconds
     bad model      raise it                           bad option  likewise
     fault          raise what nobody should           die         be killed, or `die late S`, S seconds into the answer
     """
-    size = len(model) if isinstance(model, bytes) else Path(model).stat().st_size
-    command, _, argument = _first_line(model).partition(" ")
+    data = model if isinstance(model, bytes) else Path(model).read_bytes()
+    size = len(data) if file_bytes is None else file_bytes
+    command, _, argument = onnx.ModelProto.FromString(data).producer_name.partition(" ")
     match command, argument:
         case "rows", number:
             return report(name or "model", size, rows=int(number))
@@ -57,16 +92,7 @@ def obey(model: str | bytes, options: Options, *, name: str | None = None) -> Re
             return answer
         case "die", _:
             os.kill(os.getpid(), signal.SIGKILL)
-    return report(name or "model", size, dims=options.dims)
-
-
-def _first_line(model: str | bytes) -> str:
-    if isinstance(model, bytes):
-        head = model[:64]
-    else:
-        with Path(model).open("rb") as file:
-            head = file.read(64)
-    return head.partition(b"\n")[0].decode("ascii", errors="replace")
+    return msgspec.structs.replace(report(name or "model", size, dims=options.dims), depth=len(data))
 
 
 def report(

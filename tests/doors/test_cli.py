@@ -283,11 +283,14 @@ def address() -> Iterator[str]:
         assert server.wait(60) == 0
 
 
-def test_remote_answers_as_the_command_does_here(address: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("how", [[], ["--with-weights"]])
+def test_remote_answers_as_the_command_does_here(
+    address: str, capsys: pytest.CaptureFixture[str], how: list[str]
+) -> None:
     arguments = [LENET, "--dim", "batch=4", "--format", "json"]
     assert main(["analyze", *arguments]) == 0
     here = capsys.readouterr().out
-    assert main(["remote", "--address", address, "analyze", *arguments]) == 0
+    assert main(["remote", "--address", address, "analyze", *arguments, *how]) == 0
     shown = capsys.readouterr()
     assert (shown.out, shown.err) == (here, "")
 

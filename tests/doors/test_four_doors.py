@@ -25,8 +25,8 @@ def by_command(path: Path, out: Path) -> Report:
     return msgspec.json.decode(out.read_bytes(), type=Report)
 
 
-def by_grpc(path: Path, folder: Path) -> Report:
-    with place(folder, analysis=ANALYSIS) as running, Client(running.address) as client:
+def by_grpc(path: Path) -> Report:
+    with place(analysis=ANALYSIS) as running, Client(running.address) as client:
         return client.analyze(path, OPTIONS)
 
 
@@ -41,12 +41,10 @@ def by_pool(path: Path) -> Report:
 def test_every_door_gives_the_same_report(name: str, tmp_path: Path) -> None:
     """Python, the command line, gRPC and a process pool answer with reports that are equal, field by field."""
     path = MODELS / f"{name}.onnx"
-    uploads = tmp_path / "uploads"
-    uploads.mkdir()
     report = analyze(path, OPTIONS)
     assert report.dims["batch"] == 3
     assert by_command(path, tmp_path / "report.json") == report
-    assert by_grpc(path, uploads) == report
+    assert by_grpc(path) == report
     assert by_pool(path) == report
 
 

@@ -4,7 +4,9 @@ One `Axis` per spatial axis holds kernel, stride, dilation, the padding at the s
 positions, with `auto_pad` and `ceil_mode` resolved for the size at hand, as onnxruntime does in every opset:
 
 - a window that `ceil_mode` adds must start inside the input or its left padding (onnx's own inference forgets
-  this below opset 22); the only window may then hang over the end;
+  this below opset 22);
+- a pool whose kernel is larger than the padded input counts positions rounded toward zero: one that hangs over the
+  end, or none; a convolution is refused;
 - for `auto_pad` SAME_*, pools take the kernel as if it were not dilated, so fewer than ceil(size / stride)
   positions are left.
 """
@@ -65,20 +67,37 @@ def slide(
         raise refuse(
             "STRIDE", f"strides {strides} and dilations {dilations} must be positive", attribute="strides"
         )
-    if auto_pad not in _AUTO_PADS:
-        raise refuse("MODE", f"auto_pad {auto_pad!r} is not {', '.join(_AUTO_PADS)}", attribute="auto_pad")
+    check_auto_pad(auto_pad)
+    if pooling:
+        _check_pads(kernel, pads)
     axes = []
     for i, size in enumerate(spatial):
         extent = dilations[i] * (kernel[i] - 1) + 1
         begin, end = pads[i], pads[rank + i]
         if auto_pad != "NOTSET":
             begin, end = _padding(size, kernel[i] if pooling else extent, strides[i], auto_pad, pooling)
-        out = _positions(size, extent, strides[i], begin, end, ceil_mode)
+        out = _positions(size, extent, strides[i], begin, end, ceil_mode, pooling)
         axes.append(Axis(kernel[i], strides[i], dilations[i], begin, out))
     return tuple(axes)
 
 
 _AUTO_PADS = ("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID")
+
+
+def check_auto_pad(auto_pad: str) -> None:
+    """Raises BadModel where there is no such way to pad."""
+    if auto_pad not in _AUTO_PADS:
+        raise refuse("MODE", f"auto_pad {auto_pad!r} is not {', '.join(_AUTO_PADS)}", attribute="auto_pad")
+
+
+def _check_pads(kernel: Ints, pads: Ints) -> None:
+    """A pool's window must not lie in the padding alone, however far apart its taps are."""
+    if not all(0 <= pad < size for pad, size in zip(pads, kernel * 2, strict=True)):
+        raise refuse(
+            "PADS",
+            f"pads {pads} of a pool are not below its kernel_shape {kernel}, or below 0",
+            attribute="pads",
+        )
 
 
 def _padding(size: int, extent: int, stride: int, auto_pad: str, pooling: bool) -> tuple[int, int]:
@@ -94,9 +113,13 @@ def _padding(size: int, extent: int, stride: int, auto_pad: str, pooling: bool) 
     return begin, total - begin
 
 
-def _positions(size: int, extent: int, stride: int, begin: int, end: int, ceil_mode: int) -> int:
+def _positions(
+    size: int, extent: int, stride: int, begin: int, end: int, ceil_mode: int, pooling: bool
+) -> int:
     room = size + begin + end - extent
-    if room < 0 and not (ceil_mode and room > -stride):
+    if room < 0:
+        if pooling and size and -room < 2 * stride:
+            return int(room > -stride)
         raise refuse(
             "KERNEL_TOO_LARGE",
             f"a kernel that spans {extent} does not fit an axis of {size} padded by {begin} and {end}",

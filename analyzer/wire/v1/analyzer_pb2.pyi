@@ -36,7 +36,7 @@ class AnalyzeModelRequest(_message.Message):
     CHUNK_FIELD_NUMBER: _builtins.int
     chunk: _builtins.bytes
     """The next bytes of the .onnx file, as large as convenient up to 3 MiB. The model may come without its weights,
-    that is, with references to external data; these are never followed.
+    that is, with references to external data; these are never followed. Weights that come are dropped as they do.
     """
     @_builtins.property
     def start(self) -> Global___Start:
@@ -99,10 +99,13 @@ class Start(_message.Message):
     OPTIONS_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     TOTAL_BYTES_FIELD_NUMBER: _builtins.int
+    FILE_BYTES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """What the report calls the model, usually the file's name without its ending. Absent: "model"."""
     total_bytes: _builtins.int
     """How many bytes will follow, if known: an upload too large is then refused at once, and one cut off is noticed."""
+    file_bytes: _builtins.int
+    """Size of the model's own file, where what follows is a copy without its weights; the report then tells this one."""
     @_builtins.property
     def options(self) -> Global___Options:
         """How to bind free dimensions, and which answers to give."""
@@ -113,15 +116,20 @@ class Start(_message.Message):
         options: Global___Options | None = ...,
         name: _builtins.str | None = ...,
         total_bytes: _builtins.int | None = ...,
+        file_bytes: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_name", b"_name", "_total_bytes", b"_total_bytes", "name", b"name", "options", b"options", "total_bytes", b"total_bytes"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_file_bytes", b"_file_bytes", "_name", b"_name", "_total_bytes", b"_total_bytes", "file_bytes", b"file_bytes", "name", b"name", "options", b"options", "total_bytes", b"total_bytes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_name", b"_name", "_total_bytes", b"_total_bytes", "name", b"name", "options", b"options", "total_bytes", b"total_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_file_bytes", b"_file_bytes", "_name", b"_name", "_total_bytes", b"_total_bytes", "file_bytes", b"file_bytes", "name", b"name", "options", b"options", "total_bytes", b"total_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__file_bytes: _TypeAlias = _typing.Literal["file_bytes"]  # noqa: Y015
+    _WhichOneofArgType__file_bytes: _TypeAlias = _typing.Literal["_file_bytes", b"_file_bytes"]  # noqa: Y015
     _WhichOneofReturnType__name: _TypeAlias = _typing.Literal["name"]  # noqa: Y015
     _WhichOneofArgType__name: _TypeAlias = _typing.Literal["_name", b"_name"]  # noqa: Y015
     _WhichOneofReturnType__total_bytes: _TypeAlias = _typing.Literal["total_bytes"]  # noqa: Y015
     _WhichOneofArgType__total_bytes: _TypeAlias = _typing.Literal["_total_bytes", b"_total_bytes"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__file_bytes) -> _WhichOneofReturnType__file_bytes | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__name) -> _WhichOneofReturnType__name | None: ...
     @_typing.overload
@@ -180,6 +188,7 @@ class Options(_message.Message):
     SHAPES_FIELD_NUMBER: _builtins.int
     OPTIMIZER_FIELD_NUMBER: _builtins.int
     LENIENT_FIELD_NUMBER: _builtins.int
+    PASSES_FIELD_NUMBER: _builtins.int
     optimizer: _builtins.str
     """Whose state training memory counts: "sgd" none, "momentum" one copy of the parameters, "adam" two. Absent: "sgd"."""
     lenient: _builtins.bool
@@ -192,6 +201,10 @@ class Options(_message.Message):
     def shapes(self) -> _containers.MessageMap[_builtins.str, Global___Shape]:
         """Graph input -> its whole shape: {"x": [1, 3, 224, 224]}. Outranks `dims`."""
 
+    @_builtins.property
+    def passes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What to find: "cost" (operations, parameters, depth; comes with every analysis), "memory", "fields". None named: all."""
+
     def __init__(
         self,
         *,
@@ -199,10 +212,11 @@ class Options(_message.Message):
         shapes: _abc.Mapping[_builtins.str, Global___Shape] | None = ...,
         optimizer: _builtins.str | None = ...,
         lenient: _builtins.bool = ...,
+        passes: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_optimizer", b"_optimizer", "optimizer", b"optimizer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_optimizer", b"_optimizer", "dims", b"dims", "lenient", b"lenient", "optimizer", b"optimizer", "shapes", b"shapes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_optimizer", b"_optimizer", "dims", b"dims", "lenient", b"lenient", "optimizer", b"optimizer", "passes", b"passes", "shapes", b"shapes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__optimizer: _TypeAlias = _typing.Literal["optimizer"]  # noqa: Y015
     _WhichOneofArgType__optimizer: _TypeAlias = _typing.Literal["_optimizer", b"_optimizer"]  # noqa: Y015
@@ -326,7 +340,7 @@ class Report(_message.Message):
 
     @_builtins.property
     def memory(self) -> Global___Memory:
-        """What it takes to run the model, and to train it."""
+        """What it takes to run the model, and to train it. Absent where nobody asked."""
 
     @_builtins.property
     def receptive_fields(self) -> _containers.RepeatedCompositeFieldContainer[Global___FieldRow]:
