@@ -148,13 +148,8 @@ class _Walk:
         except BadModel as error:
             told = error.at(node=node.name, op_type=node.op_type)
         except _FAULTS:
-            told = BadModel(
-                "OPERANDS_DO_NOT_FIT",
-                f"operands of shapes {', '.join(map(_drawn, operands))} and attributes do not fit together "
-                "(if a runtime runs this model, the rule is at fault: please report it)",
-                node=node.name,
-                op_type=node.op_type,
-            )
+            misfit = rule.misfit(attributes) if rule is not None else None
+            told = (misfit or _unforeseen(operands)).at(node=node.name, op_type=node.op_type)
         if told.reason not in _FATAL and any(map(_bounded, operands)):
             return Missing("NO_SIZE", told.message)  # what an upper bound does not fit, the data may
         if told.reason in _FATAL or not self.lenient:
@@ -181,7 +176,9 @@ class _Walk:
         function = self.functions[key]
         graph = function.graph
         formals = [tensor.name for tensor in graph.inputs]
-        fixed = {formal for formal, name in zip(formals, node.inputs, strict=False) if name and name in constants}
+        fixed = {
+            formal for formal, name in zip(formals, node.inputs, strict=False) if name and name in constants
+        }
         seen = (
             key,
             *map(_identity, operands),
@@ -340,6 +337,15 @@ def _identity(value: Any) -> Any:
     if type(value) is Sequence:
         return None if value.items is None else tuple(map(_identity, value.items)), _identity(value.element)
     return repr(value) if isinstance(value, (float, dict, list)) else value
+
+
+def _unforeseen(operands: Operands) -> BadModel:
+    """What is said where a rule failed in a way that it has no reason for."""
+    return BadModel(
+        "OPERANDS_DO_NOT_FIT",
+        f"operands of shapes {', '.join(map(_drawn, operands))} and attributes do not fit together "
+        "(if a runtime runs this model, the rule is at fault: please report it)",
+    )
 
 
 def _drawn(size: object) -> str:

@@ -193,7 +193,9 @@ def _node(proto: onnx.NodeProto, index: int, opsets: Mapping[str, int], depth: i
     domain = proto.domain or ONNX
     attributes: dict[str, Any] = {}
     captures: tuple[str, ...] = ()
-    for attribute in proto.attribute[:]:  # a slice is copied at once, an iterator asks for one entry after the other
+    for attribute in proto.attribute[
+        :
+    ]:  # a slice is copied at once, an iterator asks for one entry after the other
         kind = attribute.type
         if kind == _INTS:  # the two kinds that most attributes have, without a call
             value: Any = tuple(attribute.ints[:])

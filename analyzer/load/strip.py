@@ -53,7 +53,11 @@ def stripped(proto: onnx.ModelProto) -> bytes:
     for tensor in _tensors(proto):
         dtype = DTYPES.get(tensor.data_type)
         count = math.prod(tensor.dims)
-        if dtype is None or dtype.bits is None or (is_small(dtype, count) and tensor.data_location != _EXTERNAL):
+        if (
+            dtype is None
+            or dtype.bits is None
+            or (is_small(dtype, count) and tensor.data_location != _EXTERNAL)
+        ):
             continue
         forget(tensor)
         length = (count * dtype.bits + 7) // 8

@@ -34,7 +34,7 @@ _LAST_FIELD = 30
 
 _BLOCK = 64 << 10
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
-FEW_BYTES = 16 << 10
+FEW_BYTES = 20 << 10
 """Numbers of a tensor up to this size are kept: no small tensor's are more, however they are written."""
 
 _NUMBERS = frozenset(
@@ -57,10 +57,12 @@ def structure_of(file: BinaryIO, whole_bytes: int = WHOLE_BYTES, limit: int = LA
     return _Reader(file, whole_bytes, limit).model()
 
 
-def structure_of_chunks(chunks: Iterable[bytes], limit: int = LARGEST) -> bytes:
+def structure_of_chunks(
+    chunks: Iterable[bytes], limit: int = LARGEST, whole_bytes: int = WHOLE_BYTES
+) -> bytes:
     """The same of a stream of chunks, cut anywhere."""
     file = io.BufferedReader(_Chunks(chunks), _BLOCK)  # type: ignore[type-var]  # the stubs ask for more
-    return structure_of(file, limit=limit)
+    return structure_of(file, whole_bytes, limit)
 
 
 def fault_in(data: bytes) -> BadModel:
@@ -173,7 +175,7 @@ class _Reader:
     def field(self, kind: str, end: int | None, pieces: list[bytes], depth: int) -> None:
         """One field: kept, looked into, or, where it holds a large tensor's numbers, skipped."""
         start = self.offset
-        tag = self.varint()
+        tag, tag_bytes = self.varint()
         number, wire = tag >> 3, tag & 7
         keep = self.keep_number if kind == "TensorProto" and number in _NUMBERS else self.keep
         if end is None:
@@ -181,7 +183,7 @@ class _Reader:
         if number == 0:
             raise _fault("NOT_ONNX", start, "a field has number 0")
         if wire == _LENGTH:
-            length = self.varint()
+            length, length_bytes = self.varint()
             if end is not None and self.offset + length > end:
                 raise _fault("NOT_ONNX", start, f"field {number} of {kind} is longer than what holds it")
             child = _inside(kind).get(number)
@@ -190,14 +192,14 @@ class _Reader:
                 self.numbers_bytes += length
             elif child is not None and length >= self.whole_bytes:
                 within = self.message(child, self.offset + length, depth + 1)
-                self.keep(pieces, _varint(tag), _varint(sum(map(len, within))))
+                self.keep(pieces, tag_bytes, _varint(sum(map(len, within))))
                 pieces += within
             else:
-                keep(pieces, _varint(tag), _varint(length), self.take(length, start, number))
+                keep(pieces, tag_bytes, length_bytes, self.take(length, start, number))
         elif wire == _VARINT:
-            keep(pieces, _varint(tag), _varint(self.varint()))
+            keep(pieces, tag_bytes, self.varint()[1])
         elif wire in (_FIXED32, _FIXED64):
-            keep(pieces, _varint(tag), self.take(4 if wire == _FIXED32 else 8, start, number))
+            keep(pieces, tag_bytes, self.take(4 if wire == _FIXED32 else 8, start, number))
         else:
             raise _fault("NOT_ONNX", start, f"field {number} of {kind} has wire type {wire}")
 
@@ -224,18 +226,20 @@ class _Reader:
         self.block, self.at = self.file.read(_BLOCK), 0
         return bool(self.block)
 
-    def varint(self) -> int:
-        """A number of up to ten bytes, seven bits each, lowest first."""
+    def varint(self) -> tuple[int, bytes]:
+        """A number of up to ten bytes, seven bits each, lowest first; and these bytes, which may be more than it needs."""
         start = self.offset
         value = shift = 0
+        written = bytearray()
         while shift < 70:
             if self.at >= len(self.block) and not self.more():
                 raise _fault("TRUNCATED", start, "the file ends inside a number: cut off?")
             byte = self.block[self.at]
             self.at += 1
+            written.append(byte)
             value |= (byte & 0x7F) << shift
             if byte < 0x80:
-                return value & 0xFFFF_FFFF_FFFF_FFFF
+                return value & 0xFFFF_FFFF_FFFF_FFFF, bytes(written)
             shift += 7
         raise _fault("NOT_ONNX", start, "a number is longer than ten bytes")
 

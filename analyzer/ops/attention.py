@@ -21,9 +21,9 @@ def _check_mask(form: Heads, shape: tuple[int, ...], keys: int, version: int) ->
     """A mask broadcasts to [batch, heads, queries, keys]. From opset 24 on it may end before the last key, and from
     25 on, where runtimes go by the standard's own definition, whatever lies behind that is cut off.
     """
-    if len(shape) > 4:
-        raise refuse("RANK", f"mask {shape} has more axes than [batch, heads, queries, keys]", "attn_mask")
-    *rows, last = shape or (1,)
+    if not 0 < len(shape) <= 4:
+        raise refuse("RANK", f"mask {shape} is not [batch, heads, queries, keys] or less", "attn_mask")
+    *rows, last = shape
     whole = (form.batch, form.heads, form.queries)[3 - len(rows) :]
     fits = last in (1, keys) if version < 24 else last <= keys or version > 24
     if not fits or any(dim not in (1, extent) for dim, extent in zip(rows, whole, strict=True)):

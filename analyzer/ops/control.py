@@ -208,6 +208,8 @@ def scan_batched(
     _check_scanned(operands, num_scan_inputs, body)
     _check_length(directions, num_scan_inputs, "directions")
     states, scanned = operands[: len(operands) - num_scan_inputs], operands[len(operands) - num_scan_inputs :]
+    if not all(isinstance(size, Size) for size in operands):
+        return Facts(None, None, None)  # sizes, cost: nothing is known
     batch, turns = scanned[0].shape[0], scanned[0].shape[1]
     rows = tuple(Size(size.shape[2:], size.dtype) for size in scanned)
     run = body(*(Size(size.shape[1:], size.dtype) for size in states), *rows, repeat=batch * turns)
@@ -246,16 +248,22 @@ def _check_states(states: tuple[Size, ...], run: Run, results: int) -> None:
         _check_dtype(before, after, f"state {place}", "body")
 
 
-def _rows(scanned: tuple[Size, ...], axes: Ints) -> tuple[int, tuple[Size, ...]]:
-    """The number of turns, and what one turn sees of each scanned operand."""
-    lengths, rows = [], []
+def _rows(scanned: tuple[Known, ...], axes: Ints) -> tuple[int | None, tuple[Size | None, ...]]:
+    """The number of turns, and what one turn sees of each scanned operand; None where an operand's size is not
+    known.
+    """
+    lengths: list[int] = []
+    rows: list[Size | None] = []
     for size, given in zip(scanned, axes, strict=True):
+        if not isinstance(size, Size):
+            rows.append(None)
+            continue
         axis = axis_of(given, len(size.shape))
         lengths.append(size.shape[axis])
         rows.append(Size((*size.shape[:axis], *size.shape[axis + 1 :]), size.dtype, exact=size.exact))
-    if len(set(lengths)) != 1:
+    if len(set(lengths)) > 1:
         raise refuse("SCAN_LENGTH", f"scanned operands have lengths {lengths}", attribute="scan_input_axes")
-    return lengths[0], tuple(rows)
+    return lengths[0] if lengths else None, tuple(rows)
 
 
 @rule("SequenceMap", since=17)

@@ -179,8 +179,9 @@ def _word(parameter: inspect.Parameter) -> str:
     told = parameter.annotation
     if told is parameter.empty:
         return type(parameter.default).__name__
-    words = told if isinstance(told, str) else getattr(told, "__name__", str(told))
-    return words.partition(" ")[0]
+    if not isinstance(told, str):
+        told = told.__name__ if isinstance(told, type) else str(told)
+    return told.partition(" ")[0].rpartition(".")[2]
 
 
 def _unlike(word: str, value: object) -> str | None:

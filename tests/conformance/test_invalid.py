@@ -13,11 +13,6 @@ from tests.conformance import suite
 from tests.conformance.suite import Fault
 
 FAULTS = suite.invalid()
-NOT_YET = {
-    "conv_strides_type": "describe does not ask Rule.misfit",
-    "softmax_axis_type": "describe does not ask Rule.misfit",
-}
-"""Graphs that are not refused yet, each with what is missing."""
 
 READ_WITH = {"onnx": "1.23", "onnxruntime": "1.32"}
 """Versions with which it was found out who accepts what."""
@@ -25,15 +20,7 @@ READ_WITH = {"onnx": "1.23", "onnxruntime": "1.32"}
 
 def rows(*, lenient: bool) -> list[Any]:
     """The graphs that can, or cannot, be described in part."""
-    return [
-        pytest.param(
-            fault,
-            id=fault.name,
-            marks=[pytest.mark.xfail(reason=NOT_YET[fault.name])] if fault.name in NOT_YET else [],
-        )
-        for fault in FAULTS
-        if not lenient or fault.lenient
-    ]
+    return [pytest.param(fault, id=fault.name) for fault in FAULTS if not lenient or fault.lenient]
 
 
 def bytes_of(fault: Fault) -> bytes:
