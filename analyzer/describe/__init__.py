@@ -6,6 +6,7 @@ A body (a function, a branch, a loop) is described once per distinct call, by th
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Literal
 
 import msgspec
@@ -61,15 +62,23 @@ class Scene(msgspec.Struct, frozen=True, eq=False):
 def describe(model: Model, options: Options) -> Scene:
     """Describe the main graph at the sizes that `options` binds. Raises BadOption, and BadModel unless lenient."""
     binding = Binding(model.graph.inputs, options)
-    entered: Sizes = {name: UNKNOWN if size is None else size for name, size in binding.sizes.items()}
     try:
-        scene = _Walk(model, options.lenient).scene(model.graph, entered, set())
+        return _described(model, options, binding)
     except BadModel as error:
+        modest = Binding(model.graph.inputs, options, modest=True)
+        if modest.assumed != binding.assumed:
+            with suppress(BadModel):
+                return _described(model, options, modest)
         if not binding.assumed:
             raise
         assumed = ", ".join(f"{symbol} = {value}" for symbol, value in binding.assumed.items())
         hint = f"{error.message}; assumed were {assumed}: bind free dimensions by name if that does not suit the model"
         raise BadModel(error.reason, hint, **error.facts) from None
+
+
+def _described(model: Model, options: Options, binding: Binding) -> Scene:
+    entered: Sizes = {name: UNKNOWN if size is None else size for name, size in binding.sizes.items()}
+    scene = _Walk(model, options.lenient).scene(model.graph, entered, set())
     return msgspec.structs.replace(
         scene, dims=binding.dims, assumed=binding.assumed, overridden=tuple(binding.overridden)
     )

@@ -5,6 +5,7 @@
     3. a dimension on axis 0, or whose name says batch, is 1
     4. a dimension whose name speaks of a sequence, or of length or time, is 128; of height or width, 224
     5. anything else is 1
+    6. where the model cannot run at what was assumed, every assumed dimension is 1
 
 A dimension without a name is called by its place, "x[2]". Every value comes back in the report's `dims`, and every one
 that nobody asked for as a warning.
@@ -30,7 +31,8 @@ _ASSUMED = (
 class Binding:
     """Sizes of the graph's inputs, the value of every symbol, and those that were assumed."""
 
-    def __init__(self, inputs: tuple[Tensor, ...], options: Options) -> None:
+    def __init__(self, inputs: tuple[Tensor, ...], options: Options, modest: bool = False) -> None:
+        self.modest = modest  # rule 6
         self.dims: dict[str, int] = {}
         self.assumed: dict[str, int] = {}
         self.overridden: list[str] = []
@@ -91,12 +93,12 @@ class Binding:
         elif symbol in self.dims:
             value = self.dims[symbol]
         else:
-            value = self.assumed[symbol] = _assume(symbol if dim else "", axis)
+            value = self.assumed[symbol] = 1 if self.modest else _assume(symbol if dim else "")
         self.dims[symbol] = value
         return value
 
 
-def _assume(symbol: str, axis: int) -> int:
+def _assume(symbol: str) -> int:
     for pattern, value in _ASSUMED:
         if pattern.search(symbol):
             return value

@@ -7,7 +7,7 @@ from typing import Any
 import onnx
 import pytest
 
-from analyzer import BadOption, Options, Report, analyze
+from analyzer import BadModel, BadOption, Options, Report, analyze
 from tests.conftest import shipped, text_model
 
 IMAGE = "g (float[N, 3, h, w] x) => (y) { y = Relu(x) }"
@@ -219,3 +219,18 @@ def test_a_lenient_analysis_goes_on_after_a_node_that_cannot_run() -> None:
     (warning,) = found.warnings
     assert (warning.reason, warning.node) == ("INVALID", "bad")
     assert "channels" in warning.message
+
+
+def test_an_assumption_that_does_not_suit_gives_way() -> None:
+    """A table of 77 positions has no row 100: where 128 cannot be, every assumed dimension is 1, and is told so."""
+    model = text_model(
+        "g (float[batch, seq, 4] x, float[1, 77, 4] t) => (y) <int64[1] last = {77}, int64[1] none = {0}> {"
+        " s = Shape<start = 1, end = 2>(x) axes = Constant<value_ints = [1]>()"
+        " rows = Slice(t, none, s, axes) y = Add(x, rows) }"
+    )
+    report = analyze(model)
+    assert report.dims == {"batch": 1, "seq": 1}
+    assert {warning.reason for warning in report.warnings} == {"ASSUMED_DIM"}
+    assert analyze(model, Options(dims={"seq": 77})).dims["seq"] == 77
+    with pytest.raises(BadModel, match="bind free dimensions"):
+        analyze(model, Options(dims={"seq": 78}))

@@ -1,5 +1,5 @@
-"""The wire reader against protobuf's own parser: random models that onnx allows, each written down in a random one of the
-ways that protobuf allows; and the same with bytes damaged.
+"""The wire reader against protobuf's own parser: random models that onnx allows, each written down in a random one of
+the ways that protobuf allows; and the same with bytes damaged.
 """
 
 from __future__ import annotations
