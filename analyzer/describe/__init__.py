@@ -146,7 +146,7 @@ class _Walk:
                 return Missing(
                     "NO_RULE", f"no rule for {node.op_type} of {node.domain} at opset {node.version}"
                 )
-            if UNKNOWN in operands and not rule.bodies:
+            if UNKNOWN in operands and not (rule.bodies or rule.undaunted):
                 return Missing("NO_SIZE", f"{node.inputs[operands.index(UNKNOWN)]!r} has no known size")
             if rule.bodies:
                 attributes = {

@@ -33,6 +33,10 @@ _LAST_FIELD = 30
 """No field of a ModelProto has a number above this; a higher one is no model's."""
 
 _BLOCK = 64 << 10
+_STRIDE = 1 << 10
+"""Bytes read behind what was skipped: what comes next is often little."""
+
+_DIGITS = [bytes((digit,)) for digit in range(0x80)]
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 FEW_BYTES = 20 << 10
 """Numbers of a tensor up to this size are kept: no small tensor's are more, however they are written."""
@@ -139,7 +143,8 @@ class _Reader:
     def __init__(self, file: BinaryIO, whole_bytes: int, limit: int = LARGEST) -> None:
         self.file, self.whole_bytes, self.limit = file, whole_bytes, limit
         self.block, self.at, self.before = b"", 0, 0  # the block, the place in it, and the bytes before it
-        self.seekable = file.seekable()
+        self.ahead = _BLOCK  # bytes of the next block
+        self.size = _size(file)
         self.kept = 0  # bytes
         self.numbers: list[bytes] = []  # of the tensor that is being read
         self.numbers_bytes = 0
@@ -223,11 +228,15 @@ class _Reader:
         if self.at < len(self.block):
             return True
         self.before += len(self.block)
-        self.block, self.at = self.file.read(_BLOCK), 0
+        self.block, self.at = self.file.read(self.ahead), 0
+        self.ahead = min(2 * self.ahead, _BLOCK)
         return bool(self.block)
 
     def varint(self) -> tuple[int, bytes]:
         """A number of up to ten bytes, seven bits each, lowest first; and these bytes, which may be more than it needs."""
+        if self.at < len(self.block) and (byte := self.block[self.at]) < 0x80:  # most are of one
+            self.at += 1
+            return byte, _DIGITS[byte]
         start = self.offset
         value = shift = 0
         written = bytearray()
@@ -271,19 +280,27 @@ class _Reader:
             return
         rest = stop - len(self.block)
         self.before += stop
-        self.block, self.at = b"", 0
-        if self.seekable:
-            place = self.file.tell()
-            size = self.file.seek(0, io.SEEK_END)
-            if place + rest > size:
-                raise _cut(start, number, size)
-            self.file.seek(place + rest)
+        self.block, self.at, self.ahead = b"", 0, _STRIDE
+        if self.size is not None:
+            if self.before > self.size:
+                raise _cut(start, number, self.size)
+            self.file.seek(rest, io.SEEK_CUR)
             return
         while rest:
             read = len(self.file.read(min(rest, _BLOCK)))
             if not read:
                 raise _cut(start, number, self.before - rest)
             rest -= read
+
+
+def _size(file: BinaryIO) -> int | None:
+    """Bytes from here to the end of a file, None where only reading tells; its place stays."""
+    if not file.seekable():
+        return None
+    place = file.tell()
+    end = file.seek(0, io.SEEK_END)
+    file.seek(place)
+    return end - place
 
 
 def _varint(value: int) -> bytes:

@@ -8,6 +8,7 @@ annotation says what a constant there would be:
     Weight    a weight whatever its dtype (a quantised matrix)
     Buffer    a running statistic, a scale or a zero point
     Setting   a shape, an axis, a bound: it decides what is computed and is no weight
+    Anything  the same, and the rule can do without knowing its size: the operand may be Unknown
 
 Two keyword parameters are filled in by the walk where a rule asks for them: `results`, how many outputs the node
 names, and `version`, the opset version in force.
@@ -23,15 +24,21 @@ import msgspec
 import numpy as np
 
 from analyzer.errors import BadModel
-from analyzer.graph import VALUE_LIMIT, Known, Size, Tensor, Value
+from analyzer.graph import VALUE_LIMIT, Known, Size, Tensor, Unknown, Value
 from analyzer.spans import OPAQUE, Each, Read, Route, Span, Spans
 
 Weight = Size
 Buffer = Size
 Setting = Size
+Anything = Size | Unknown
 
 OperandRole = Literal["data", "weight", "buffer", "setting"]
-_ROLES: dict[str, OperandRole] = {"Weight": "weight", "Buffer": "buffer", "Setting": "setting"}
+_ROLES: dict[str, OperandRole] = {
+    "Weight": "weight",
+    "Buffer": "buffer",
+    "Setting": "setting",
+    "Anything": "setting",
+}
 _FILLED = frozenset({"results", "version"})
 _KINDS: dict[str, tuple[str, type | tuple[type, ...]]] = {
     "int": ("an integer", int),
@@ -124,7 +131,7 @@ class Rule:
 
     __slots__ = (
         "attributes", "bodies", "defaults", "domain", "fills", "function", "least", "most", "op_type",
-        "required", "roles", "since", "until",
+        "required", "roles", "since", "undaunted", "until",
     )  # fmt: skip
 
     def __init__(self, op_type: str, domain: str, since: int, until: int | None, function: Function) -> None:
@@ -144,6 +151,7 @@ class Rule:
         self.roles: tuple[OperandRole, ...] = tuple(_role(p.annotation) for p in (*operands, *rest))
         self.fills = frozenset(p.name for p in keywords) & _FILLED
         self.attributes = frozenset(p.name for p in keywords) - _FILLED
+        self.undaunted = any(str(p.annotation).startswith("Anything") for p in operands)
         self.bodies = frozenset(p.name for p in keywords if str(p.annotation).partition(" ")[0] == "Body")
         self.required = frozenset(p.name for p in keywords if p.default is p.empty) - _FILLED
         self.defaults = {p.name: p.default for p in keywords if p.default is not p.empty}

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from analyzer.graph import BOOL, DTYPES, FLOAT32, INT64, Known, Sequence, Size, Tensor
-from analyzer.ops.rule import Facts, Setting, axis_of, refuse, rule
+from analyzer.graph import BOOL, DTYPES, FLOAT32, INT64, Known, Sequence, Size, Tensor, Unknown
+from analyzer.ops.rule import Anything, Facts, Setting, axis_of, refuse, rule
 from analyzer.spans import NOTHING
 
 ITEMS_LIMIT = 4096
@@ -159,9 +159,10 @@ def optional_get_element(x: Size) -> Facts:
 
 
 @rule("OptionalHasElement", since=15)
-def optional_has_element(x: Size | None = None) -> Facts:
-    """Whether an optional holds something."""
-    return Facts(Size((), BOOL, np.array(x is not None)), spans=NOTHING)
+def optional_has_element(x: Anything | None = None) -> Facts:
+    """Whether an optional holds something: of one that comes from outside nobody knows."""
+    told = None if isinstance(x, Unknown) else np.array(x is not None)
+    return Facts(Size((), BOOL, told), spans=NOTHING)
 
 
 def _again(x: Known) -> Known:

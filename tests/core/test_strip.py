@@ -90,7 +90,7 @@ def test_nothing_of_the_weights_is_left() -> None:
 
 
 def test_other_tools_open_a_stripped_copy(tmp_path: Path) -> None:
-    """onnx reads it as it is; its checker and onnxruntime do once a file of the size that it tells of lies beside it."""
+    """onnx reads it as it is; its checker and onnxruntime do once a file of the size that it tells lies beside it."""
     runtime = pytest.importorskip("onnxruntime")
     model = thick()
     del model.graph.sparse_initializer[:]  # of which onnxruntime wants the data
@@ -138,7 +138,7 @@ def test_a_model_keeps_its_digest_when_its_weights_move_out(tmp_path: Path, thre
     sizes = {np.int64: (123, 124, 128), np.bool_: (990, 991, 1023, 1024), np.complex128: (61, 62, 64)}
     for kind, counts in sizes.items():
         for count in counts:
-            values = np.ones(count, kind)
+            values: np.ndarray[Any, Any] = np.ones(count, kind)
             model.graph.initializer.append(numpy_helper.from_array(values, f"{kind.__name__}{count}"))
     data = model.SerializeToString()
     path = tmp_path / "model.onnx"
