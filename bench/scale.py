@@ -3,14 +3,15 @@
     python bench/scale.py [NODES ...]
 
 By default 1,000, 10,000, 100,000 and 300,000 nodes; each model is analysed in a fresh process. Prints seconds of
-processor time, the exponent by which they grow with the nodes, and resident memory per node beyond the file and what
-an idle process holds (Linux tells). Asserts nothing.
+processor time, the exponent by which they grow with the nodes (fitted so far), and resident memory per node beyond
+the file and what an idle process holds (Linux tells). Asserts nothing.
 """
 
 from __future__ import annotations
 
 import math
 import multiprocessing
+import statistics
 import sys
 import tempfile
 import time
@@ -77,7 +78,7 @@ def main() -> None:
     print(f"{'shape':<10}{'nodes':>10}{'file MB':>10}{'seconds':>10}{'exponent':>10}{'bytes per node':>16}")
     shapes: list[Callable[[int], list[NodeProto]]] = [chain, ladder]
     for shape in shapes:
-        last: tuple[int, float] | None = None
+        points: list[tuple[float, float]] = []
         for nodes in sizes:
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder) / "model.onnx"
@@ -85,8 +86,10 @@ def main() -> None:
                 size = path.stat().st_size
                 with fresh.Pool(1) as pool:
                     seconds, grown = pool.apply(measure, (str(path),))
-            exponent = math.log(seconds / last[1]) / math.log(nodes / last[0]) if last else math.nan
-            last = nodes, seconds
+            points.append((math.log(nodes), math.log(seconds)))
+            exponent = (
+                statistics.linear_regression(*zip(*points, strict=True)).slope if points[1:] else math.nan
+            )
             each = (grown - size) / nodes
             print(
                 f"{shape.__name__:<10}{nodes:>10,}{size / 1e6:>10.1f}{seconds:>10.2f}{exponent:>10.2f}{each:>16,.0f}",

@@ -293,7 +293,7 @@ def _size(proto: onnx.TensorProto) -> Size:
 
 
 def _check_external(proto: onnx.TensorProto, dtype: DType, count: int) -> None:
-    """What the file says of data that lies outside of it. Raises BadModel (EXTERNAL_DATA_LENGTH) if that is too little."""
+    """Raises BadModel (EXTERNAL_DATA_LENGTH) where less data is said to lie outside of the file than the dims need."""
     for entry in proto.external_data[:]:
         if entry.key == "length":
             told, needed = str(entry.value), (count * (dtype.bits or 0) + 7) // 8

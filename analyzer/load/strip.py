@@ -1,10 +1,10 @@
 """A model without its weights: what of a stored tensor is kept, and the copy in which nothing else is.
 
-A tensor keeps its numbers if they may decide a shape: those of less than 991 bytes (what exporters leave in the file when
-they move weights out: at that size Python's `bytes` is an object of 1,024), of floating point no more than 64. Shapes,
-axes, scales and bounds are among them, but no weight worth the name. Strings, which cannot lie outside of the file, stay
-in a stripped copy; here up to 123 of them are kept. `structure_sha256` depends on this rule, so it does not change without
-a new `schema_version`.
+A tensor keeps its numbers if they may decide a shape: those of less than 991 bytes (what exporters leave in the file
+when they move weights out: with the head of a Python object, 991 bytes are 1,024), of floating point no more than 64.
+Shapes, axes, scales and bounds are among them, but no weight worth the name. Strings, which cannot lie outside of the
+file, stay in a stripped copy; a graph knows up to 123 of them. `structure_sha256` depends on this rule, so it does not
+change without a new `schema_version`.
 """
 
 from __future__ import annotations

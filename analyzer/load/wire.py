@@ -1,8 +1,8 @@
 """The structure of a model, read off the wire: protobuf's fields are walked, and the data of large tensors is skipped.
 
-What comes out is a model again, in protobuf, a legal one: where numbers were left out, the tensor says that they lie in
-an external file (which nobody ever opens). What goes in may be gigabytes, on disk, in memory or still on its way; what is
-held is the structure alone. Of a file on disk the weights are not even read.
+What comes out is a model again, in protobuf, a legal one: where numbers were left out, the tensor says that they lie
+in an external file (which nobody ever opens). What goes in may be gigabytes, on disk, in memory or still on its way;
+what is held is the structure alone. Of a file on disk the weights are not even read.
 
 Fields that may hold a tensor, at any depth, are those that onnx's own descriptors name. A message of less
 than `WHOLE_BYTES` is taken as it is, unknown fields pass through, and the order of fields stays, so that a
@@ -168,7 +168,7 @@ class _Reader:
                 "NESTED_TOO_DEEPLY", self.offset, f"messages are nested more than {DEPTH_LIMIT} deep"
             )
         pieces: list[bytes] = []
-        while self.offset < end:
+        while self.before + self.at < end:
             self.field(kind, end, pieces, depth)
         if self.offset != end:
             raise _fault("NOT_ONNX", end, f"a field passes the end of its {kind}")
@@ -179,23 +179,23 @@ class _Reader:
 
     def field(self, kind: str, end: int | None, pieces: list[bytes], depth: int) -> None:
         """One field: kept, looked into, or, where it holds a large tensor's numbers, skipped."""
-        start = self.offset
+        start = self.before + self.at
         tag, tag_bytes = self.varint()
         number, wire = tag >> 3, tag & 7
-        keep = self.keep_number if kind == "TensorProto" and number in _NUMBERS else self.keep
+        is_number = kind == "TensorProto" and number in _NUMBERS
+        keep = self.keep_number if is_number else self.keep
         if end is None:
             self.highest = max(self.highest, number)
         if number == 0:
             raise _fault("NOT_ONNX", start, "a field has number 0")
         if wire == _LENGTH:
             length, length_bytes = self.varint()
-            if end is not None and self.offset + length > end:
+            if end is not None and self.before + self.at + length > end:
                 raise _fault("NOT_ONNX", start, f"field {number} of {kind} is longer than what holds it")
-            child = _inside(kind).get(number)
-            if keep == self.keep_number and length > FEW_BYTES:
+            if is_number and length > FEW_BYTES:
                 self.skip(length, start, number)
                 self.numbers_bytes += length
-            elif child is not None and length >= self.whole_bytes:
+            elif length >= self.whole_bytes and (child := _inside(kind).get(number)) is not None:
                 within = self.message(child, self.offset + length, depth + 1)
                 self.keep(pieces, tag_bytes, _varint(sum(map(len, within))))
                 pieces += within
@@ -233,7 +233,7 @@ class _Reader:
         return bool(self.block)
 
     def varint(self) -> tuple[int, bytes]:
-        """A number of up to ten bytes, seven bits each, lowest first; and these bytes, which may be more than it needs."""
+        """A number of up to ten bytes, seven bits each, lowest first; and the bytes that it was written in."""
         if self.at < len(self.block) and (byte := self.block[self.at]) < 0x80:  # most are of one
             self.at += 1
             return byte, _DIGITS[byte]
