@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 from analyzer.graph import Size
 from analyzer.ops.rule import Facts, broadcast, refuse, rule
@@ -55,6 +56,7 @@ def matmul(a: Size, b: Size) -> Facts:
     return Facts(y, macs=math.prod((*batch, rows, columns, left[-1])), spans=spans, saved=(a, b))
 
 
+@lru_cache(maxsize=256)  # a handful of ranks
 def _side(rank: int, out_rank: int, batch: int, kept: int) -> tuple[Route | Read, ...]:
     """Routes of one operand: leading axes broadcast, axis `kept` is the output's row or column, the other is
     contracted.

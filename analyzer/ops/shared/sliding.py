@@ -13,6 +13,8 @@ positions, with `auto_pad` and `ceil_mode` resolved for the size at hand, as onn
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import msgspec
 
 from analyzer.ops.rule import refuse
@@ -35,6 +37,7 @@ class Axis(msgspec.Struct, frozen=True):
         return window(self.kernel, self.stride, self.dilation, self.pad)
 
 
+@lru_cache(maxsize=4096)  # a network asks for the same few windows over and over
 def slide(
     spatial: Ints,
     kernel: Ints,
@@ -131,6 +134,7 @@ def _positions(
     return out
 
 
+@lru_cache(maxsize=4096)
 def routes(axes: tuple[Axis, ...], first: int = 2) -> tuple[Route, ...]:
     """Spatial axes as spans: operand axis i goes to output axis i through its window."""
     return tuple(Route(index, axis.taps) for index, axis in enumerate(axes, first))
