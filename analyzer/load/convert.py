@@ -1,28 +1,23 @@
-"""ModelProto into Model: names, sizes and small values kept, numbers of weights dropped (see `is_small`)."""
+"""ModelProto into Model: names, sizes and small values kept, numbers of weights dropped."""
 
 from __future__ import annotations
 
 import hashlib
-import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from functools import lru_cache
 from typing import Any
 
-import numpy as np
 import onnx
-from onnx import AttributeProto, numpy_helper
+from onnx import AttributeProto
 
 from analyzer.errors import BadModel
-from analyzer.graph import DTYPES, DType, Function, Graph, Model, Node, Reference, Size, Tensor, Value
+from analyzer.graph import DTYPES, Function, Graph, Model, Node, Reference, Tensor
 from analyzer.load.order import in_order
-from analyzer.load.strip import forget, is_small
+from analyzer.load.stored import constant, size_of, sparse_size_of
 
 NESTING_LIMIT = 32
-_SMALL_BYTES = 64
 FIRST_IR_WITH_OPSETS = 3
 ONNX = "ai.onnx"
-_EXTERNAL = onnx.TensorProto.EXTERNAL
 _INT, _INTS = AttributeProto.INT, AttributeProto.INTS
 
 
@@ -63,10 +58,6 @@ def model_of(proto: onnx.ModelProto, name: str, file_bytes: int) -> Model:
     )
 
 
-_TYPED = {1: "float_data", 6: "int32_data", 7: "int64_data", 9: "int32_data", 11: "double_data"}
-"""Element types whose typed field holds one number per element."""
-
-
 def _opsets(entries: Iterable[onnx.OperatorSetIdProto]) -> dict[str, int]:
     """Versions by domain. Raises BadModel (DUPLICATE_OPSET_IMPORT)."""
     opsets: dict[str, int] = {}
@@ -94,9 +85,9 @@ def _graph(proto: onnx.GraphProto, opsets: Mapping[str, int], depth: int) -> _Sc
     initializers = {}
     for stored in proto.initializer:
         stored_name = stored.name
-        initializers[stored_name] = Tensor(stored_name, size=_size(stored))
+        initializers[stored_name] = Tensor(stored_name, size=size_of(stored))
     for sparse in proto.sparse_initializer:
-        initializers[sparse.values.name] = Tensor(sparse.values.name, size=_sparse_size(sparse))
+        initializers[sparse.values.name] = Tensor(sparse.values.name, size=sparse_size_of(sparse))
     if len(initializers) != len(proto.initializer) + len(proto.sparse_initializer):
         names = Counter(
             stored.name for stored in (*proto.initializer, *(s.values for s in proto.sparse_initializer))
@@ -246,128 +237,13 @@ _READERS: Mapping[int, Any] = {
     AttributeProto.INT: lambda p: p.i,
     AttributeProto.INTS: lambda p: tuple(p.ints),
     AttributeProto.STRING: lambda p: p.s.decode("utf-8", "replace"),
-    AttributeProto.TENSOR: lambda p: _constant(p.t),
+    AttributeProto.TENSOR: lambda p: constant(p.t),
     AttributeProto.FLOATS: lambda p: tuple(p.floats),
     AttributeProto.STRINGS: lambda p: tuple(text.decode("utf-8", "replace") for text in p.strings),
-    AttributeProto.TENSORS: lambda p: tuple(_size(t) for t in p.tensors),
-    AttributeProto.SPARSE_TENSOR: lambda p: _sparse_size(p.sparse_tensor),
+    AttributeProto.TENSORS: lambda p: tuple(size_of(t) for t in p.tensors),
+    AttributeProto.SPARSE_TENSOR: lambda p: sparse_size_of(p.sparse_tensor),
     AttributeProto.TYPE_PROTO: lambda p: _declared_type("", p.tp),
 }
-
-
-def _constant(proto: onnx.TensorProto) -> Size:
-    """A tensor among a node's attributes. Exporters write the same few small ones over and over."""
-    if proto.ByteSize() <= _SMALL_BYTES and proto.data_location != _EXTERNAL:
-        return _small(proto.SerializeToString())
-    return _size(proto)
-
-
-@lru_cache(maxsize=4096)
-def _small(data: bytes) -> Size:
-    return _size(onnx.TensorProto.FromString(data))
-
-
-def _size(proto: onnx.TensorProto) -> Size:
-    """A stored tensor: its size, and its value where that is small and present. Clears the data of a large one."""
-    dtype = DTYPES.get(proto.data_type)
-    if dtype is None:
-        raise BadModel(
-            "UNKNOWN_DTYPE",
-            f"tensor {proto.name!r} has unknown element type {proto.data_type}",
-            tensor=proto.name,
-        )
-    shape = tuple(proto.dims[:])
-    count = math.prod(shape)
-    if shape and min(shape) < 0:
-        raise _negative(proto.name, shape)
-    if proto.data_location == _EXTERNAL:
-        _check_external(proto, dtype, count)
-        forget(proto)
-        return Size(shape, dtype)
-    if not is_small(dtype, count):
-        forget(proto)
-        return Size(shape, dtype)
-    return Size(
-        shape, dtype, _value(proto, dtype.numpy, shape, count) if count else _nothing(shape, dtype.numpy)
-    )
-
-
-def _check_external(proto: onnx.TensorProto, dtype: DType, count: int) -> None:
-    """Raises BadModel (EXTERNAL_DATA_LENGTH) where less data is said to lie outside of the file than the dims need."""
-    for entry in proto.external_data[:]:
-        if entry.key == "length":
-            told, needed = str(entry.value), (count * (dtype.bits or 0) + 7) // 8
-            if not told.isdecimal() or (len(told) <= 20 and int(told) < needed):
-                raise BadModel(
-                    "EXTERNAL_DATA_LENGTH",
-                    f"tensor {proto.name!r} of shape {tuple(proto.dims)} needs {needed} bytes, "
-                    f"but {told!r} are said to lie in its external file",
-                    tensor=proto.name,
-                )
-
-
-def _nothing(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Value | None:
-    """An array without elements; None where its other axes are longer than numpy allows."""
-    try:
-        return np.zeros(shape, dtype)
-    except ValueError:
-        return None
-
-
-def _value(proto: onnx.TensorProto, dtype: np.dtype[Any], shape: tuple[int, ...], count: int) -> Value | None:
-    raw = proto.raw_data
-    field = _TYPED.get(proto.data_type)
-    if not raw and field is not None:
-        numbers = list(getattr(proto, field))
-        if len(numbers) == count:
-            return np.array(numbers, dtype).reshape(shape)
-        if not numbers:
-            return None  # they were cut out
-        raise BadModel(
-            "TENSOR_DATA_LENGTH",
-            f"tensor {proto.name!r} of shape {shape} needs {count} numbers but holds {len(numbers)}",
-            tensor=proto.name,
-        )
-    if (
-        not raw or dtype.hasobject or proto.data_type > onnx.TensorProto.BFLOAT16
-    ):  # packed and small types, strings, complex numbers
-        try:
-            return numpy_helper.to_array(proto)
-        except (ValueError, TypeError):
-            return None
-    if len(raw) != count * dtype.itemsize:
-        raise BadModel(
-            "TENSOR_DATA_LENGTH",
-            f"tensor {proto.name!r} of shape {shape} needs {count * dtype.itemsize} bytes but holds {len(raw)}",
-            tensor=proto.name,
-        )
-    return np.frombuffer(raw, dtype).reshape(shape)
-
-
-def _sparse_size(proto: onnx.SparseTensorProto) -> Size:
-    """A sparse tensor as the dense one it stands for."""
-    dtype = DTYPES.get(proto.values.data_type)
-    if dtype is None:
-        raise BadModel(
-            "UNKNOWN_DTYPE",
-            f"sparse tensor {proto.values.name!r} has unknown element type",
-            tensor=proto.values.name,
-        )
-    shape = tuple(proto.dims)
-    if shape and min(shape) < 0:
-        raise _negative(proto.values.name, shape)
-    for part in (proto.values, proto.indices):
-        kind, count = DTYPES.get(part.data_type, dtype), math.prod(part.dims)
-        if part.data_location == _EXTERNAL:
-            _check_external(part, kind, count)
-            forget(part)
-        elif not is_small(kind, count):
-            forget(part)
-    return Size(shape, dtype)
-
-
-def _negative(name: str, shape: tuple[int, ...]) -> BadModel:
-    return BadModel("NEGATIVE_DIM", f"stored tensor {name!r} has a negative dimension: {shape}", tensor=name)
 
 
 def _declared(proto: onnx.ValueInfoProto) -> Tensor:
