@@ -58,6 +58,14 @@ class Scene(msgspec.Struct, frozen=True, eq=False):
         size = self.sizes.get(name)
         return size if type(size) is Size else None
 
+    def named(self, names: tuple[str, ...], size: Size) -> str:
+        """The tensor among `names` that a Size belongs to, "" if none: identity tells."""
+        sizes = self.sizes
+        for name in names:
+            if sizes[name] is size:
+                return name
+        return ""
+
 
 def describe(model: Model, options: Options) -> Scene:
     """Describe the main graph at the sizes that `options` binds. Raises BadOption, and BadModel unless lenient."""
@@ -155,14 +163,16 @@ class _Walk:
                 }
             return _apply(rule, node, operands, attributes)
         except BadModel as error:
+            within = "node" in error.facts
             told = error.at(node=node.name, op_type=node.op_type)
         except _FAULTS:
+            within = False
             misfit = rule.misfit(attributes) if rule is not None else None
             told = (misfit or _unforeseen(operands)).at(node=node.name, op_type=node.op_type)
         if told.reason not in _FATAL and any(map(_bounded, operands)):
             return Missing("NO_SIZE", told.message)  # what an upper bound does not fit, the data may
         if told.reason in _FATAL or not self.lenient:
-            if told.message.startswith("node "):  # already told by the innermost node
+            if within:  # the innermost node has told it
                 raise told
             raise BadModel(told.reason, f"node {node.name!r} ({node.op_type}): {told.message}", **told.facts)
         return Missing("INVALID", told.message)
@@ -234,16 +244,19 @@ class Body:
         entered: Sizes = dict(self.captured)
         for tensor, size in zip(self.graph.inputs, operands, strict=False):
             entered[tensor.name] = UNKNOWN if size is None else size
-        seen = (id(self.graph), *((name, _identity(size)) for name, size in entered.items()))
+        lenient = self.walk.lenient or unsure
+        told = tuple((name, _identity(value)) for name, value in (self.bound or {}).items())
+        sizes = tuple((name, _identity(size)) for name, size in entered.items())
+        seen = (id(self.graph), lenient, frozenset(self.fixed), told, sizes)
         scene = self.walk.calls.get(seen)
         if scene is None:
-            lenient, self.walk.lenient = self.walk.lenient, self.walk.lenient or unsure
+            before, self.walk.lenient = self.walk.lenient, lenient
             try:
                 scene = self.walk.calls[seen] = self.walk.scene(
                     self.graph, entered, set(self.fixed), self.bound
                 )
             finally:
-                self.walk.lenient = lenient
+                self.walk.lenient = before
         return Run(_results(scene), scene, repeat)
 
 

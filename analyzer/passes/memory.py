@@ -104,7 +104,7 @@ class _Ledger:
             taken = None
             if place == 0 and type(said) is Facts:
                 if said.view is not None:
-                    viewed = self.owner.get(self.named(node, said.view))
+                    viewed = self.owner.get(self.scene.named(node.inputs, said.view))
                     if viewed is not None:
                         self.share(name, viewed)
                         continue
@@ -132,18 +132,10 @@ class _Ledger:
         within = max(sums) if said.exclusive else sum(sums)
         return max(within, made) if said.transparent else within + made
 
-    def named(self, node: Node, operand: Size) -> str:
-        """The tensor that a Size among a node's operands belongs to: identity tells."""
-        sizes = self.scene.sizes
-        for name in node.inputs:
-            if sizes[name] is operand:
-                return name
-        return ""
-
     def overwritable(self, index: int, node: Node, said: Facts, amount: int | None) -> _Storage | None:
         """The storage of an operand of equal bytes that nobody reads after this node."""
         for operand in said.inplace:
-            storage = self.owner.get(self.named(node, operand))
+            storage = self.owner.get(self.scene.named(node.inputs, operand))
             if storage is not None and storage.death <= index and operand.bytes == amount == storage.bytes:
                 return storage
         return None

@@ -58,7 +58,7 @@ class _Keeper:
                 amounts.append(self.enter(node, said))
             else:
                 if said.view is not None and node.outputs:
-                    self.share(node.outputs[0], self.named(node.inputs, said.view))
+                    self.share(node.outputs[0], self.scene.named(node.inputs, said.view))
                 amounts.append(sum([self.keep(node, size) for size in said.saved]) if said.saved else 0)
         known = [amount for amount in amounts if amount is not None]
         same = {tensor.name: self.where(tensor.name) for tensor in self.scene.graph.outputs}
@@ -68,7 +68,7 @@ class _Keeper:
 
     def keep(self, node: Node, size: Size) -> int:
         """Bytes that keeping `size` adds: a tensor's storage the first time, a fresh one always, a constant's never."""
-        name = self.named(node.inputs, size) or self.named(node.outputs, size)
+        name = self.scene.named(node.inputs, size) or self.scene.named(node.outputs, size)
         return self.take(name, size.bytes or 0) if name else size.bytes or 0
 
     def take(self, name: str, amount: int) -> int:
@@ -119,11 +119,3 @@ class _Keeper:
     def where(self, name: str) -> str:
         """The storage that a tensor lies in, by the name of what first lay there."""
         return self.storage.get(name, name)
-
-    def named(self, names: tuple[str, ...], size: Size) -> str:
-        """The tensor among `names` that a Size belongs to: identity tells."""
-        sizes = self.scene.sizes
-        for name in names:
-            if sizes[name] is size:
-                return name
-        return ""

@@ -333,3 +333,21 @@ def test_the_peak_of_a_call_errs_upwards_by_its_results_at_most(calling: bytes) 
     assert low is not None
     assert high is not None
     assert low <= high <= low + returned
+
+
+def test_a_body_within_a_function_has_the_callers_attributes() -> None:
+    """Two calls alike in sizes but not in attributes: the branch of each computes with its own."""
+    report = analyze(
+        text_model(
+            """<ir_version: 8, opset_import: ["": 17, "local": 1]>
+            g (float[2, 6] x, bool c) => (y, z) { y = local.cut <axis = 0> (x, c) z = local.cut <axis = 1> (x, c) }
+            <domain: "local", opset_import: ["": 17]> cut <axis> (x, c) => (y) {
+                y = If (c) <
+                    then_branch = a () => (p) { p = Relu (x) },
+                    else_branch = b () => (r) { r = Concat <axis: int = @axis> (x, x) }
+                >
+            }"""
+        )
+    )
+    made = [tensor.shape for tensor in report.tensors if tensor.name.endswith("/r")]
+    assert made == [(4, 6), (2, 12)]
