@@ -27,12 +27,16 @@ VALUE_LIMIT = 4096
 
 
 class DType:
-    """An element type: its name in numpy's and ml_dtypes' words, its width in bits (None for string), its ONNX code."""
+    """An element type: its name in numpy's and ml_dtypes' words, its width in bits (None for string), its ONNX code.
 
-    __slots__ = ("bits", "code", "kind", "name", "numpy")
+    `is_float`: floating point of any width; complex numbers included.
+    """
+
+    __slots__ = ("bits", "code", "is_float", "kind", "name", "numpy")
 
     def __init__(self, code: int, name: str, bits: int | None, kind: str, numpy: Any) -> None:
         self.code, self.name, self.bits, self.kind = code, name, bits, kind
+        self.is_float = kind in "fc"
         self.numpy = np.dtype(numpy)
 
     def __repr__(self) -> str:
@@ -40,11 +44,6 @@ class DType:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return DTYPES.__getitem__, (self.code,)
-
-    @property
-    def is_float(self) -> bool:
-        """Floating point of any width; complex numbers included."""
-        return self.kind in "fc"
 
 
 def _dtypes() -> dict[int, DType]:

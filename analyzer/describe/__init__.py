@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import cached_property
 from typing import Any, Literal
 
 import msgspec
@@ -36,7 +37,7 @@ class Missing(msgspec.Struct, frozen=True, eq=False):
     message: str
 
 
-class Scene(msgspec.Struct, frozen=True, eq=False):
+class Scene(msgspec.Struct, frozen=True, eq=False, dict=True):
     """A graph as described for given operands: every tensor's size and, parallel to `graph.nodes`, rules and Facts.
 
     `constants` are tensors made from stored ones alone; `bounded` says that some sizes are upper bounds.
@@ -52,6 +53,12 @@ class Scene(msgspec.Struct, frozen=True, eq=False):
     dims: Mapping[str, int] = {}
     assumed: Mapping[str, int] = {}
     overridden: tuple[str, ...] = ()
+
+    @cached_property
+    def bytes(self) -> Mapping[str, int]:
+        """Exact bytes of every tensor whose size tells them."""
+        known = ((name, size.bytes) for name, size in self.sizes.items() if type(size) is Size)
+        return {name: amount for name, amount in known if amount is not None}
 
     def size(self, name: str) -> Size | None:
         """A tensor's size; None where it is not known, or is no tensor's."""
@@ -126,7 +133,7 @@ class _Walk:
                 for name in node.outputs:
                     sizes.setdefault(name, UNKNOWN)
                 continue
-            outputs = said.results
+            outputs = said.outputs if isinstance(said.outputs, tuple) else (said.outputs,)
             if bounded and any(map(_bounded, operands)):
                 outputs = _passed_on(outputs, operands, said, rule)
             bounded = _place(node, outputs, operands, sizes) or bounded
@@ -309,7 +316,8 @@ def _apply(rule: Rule, node: Node, operands: list[Any], attributes: Mapping[str,
         filled = {"results": len(node.outputs), "version": node.version}
         attributes = {**attributes, **{name: filled[name] for name in rule.fills}}
     said = rule.function(*operands, **attributes)
-    for size in said.results:
+    outputs = said.outputs
+    for size in outputs if isinstance(outputs, tuple) else (outputs,):
         if type(size) is Size and size.shape and min(size.shape) < 0:
             raise BadModel("NEGATIVE_DIM", f"the result would have shape {size.shape}")
     return said
@@ -328,7 +336,8 @@ def _place(node: Node, outputs: tuple[Known | None, ...], operands: Operands, si
             if size in operands or (index and size in outputs[:index]):
                 size = _own(size)  # the tensor's own
             sizes[name] = size
-            bounded = bounded or _bounded(size)
+            if not bounded and type(size) is Size and not (size.exact and size.value_exact):
+                bounded = True
     return bounded
 
 

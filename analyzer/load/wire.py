@@ -29,6 +29,9 @@ DEPTH_LIMIT = 100
 LARGEST = (2 << 30) - 1
 """Bytes of the largest message that protobuf parses."""
 
+_SHORT = 1 << 14
+"""Numbers of at most two bytes are below this; a field that is shorter is never looked into."""
+
 _LAST_FIELD = 30
 """No field of a ModelProto has a number above this; a higher one is no model's."""
 
@@ -134,6 +137,21 @@ def _holders() -> frozenset[str]:
         holders |= more
 
 
+@cache
+def _plain(message: str) -> tuple[int | None, ...]:
+    """By first byte of a field of a message type: its wire type, where it may be kept unread. The tag is that byte, and
+    the field holds no numbers of a tensor.
+    """
+    return tuple(
+        byte & 7
+        if 8 <= byte < 0x80
+        and byte & 7 in (_VARINT, _LENGTH)
+        and not (message == "TensorProto" and byte >> 3 in _NUMBERS)
+        else None
+        for byte in range(0x100)
+    )
+
+
 _DESCRIPTORS: dict[str, Any] = dict(onnx.ModelProto.DESCRIPTOR.file.message_types_by_name)
 
 
@@ -169,13 +187,38 @@ class _Reader:
             )
         pieces: list[bytes] = []
         while self.before + self.at < end:
-            self.field(kind, end, pieces, depth)
+            if not self.run(kind, end, pieces):
+                self.field(kind, end, pieces, depth)
         if self.offset != end:
             raise _fault("NOT_ONNX", end, f"a field passes the end of its {kind}")
         if kind == "TensorProto":
             self.keep(pieces, *(self.numbers if self.numbers_bytes <= FEW_BYTES else (_ABSENT,)))
             self.numbers, self.numbers_bytes = [], 0
         return pieces
+
+    def run(self, kind: str, end: int, pieces: list[bytes]) -> bool:
+        """Short fields in a row, kept in one piece as they are; False where the next is not one."""
+        if self.whole_bytes < _SHORT:
+            return False
+        block, plain = self.block, _plain(kind)
+        at = start = self.at
+        stop = min(len(block), end - self.before)
+        while at + 2 < stop:
+            wire, value = plain[block[at]], block[at + 1]
+            after = at + 2
+            if value >= 0x80:
+                value += (block[after] - 1) << 7
+                after += 1
+            if wire == _LENGTH:
+                after += value
+            if wire is None or value >= _SHORT or after > stop:
+                break
+            at = after
+        if at == start:
+            return False
+        self.at = at
+        self.keep(pieces, block[start:at])
+        return True
 
     def field(self, kind: str, end: int | None, pieces: list[bytes], depth: int) -> None:
         """One field: kept, looked into, or, where it holds a large tensor's numbers, skipped."""
@@ -234,23 +277,26 @@ class _Reader:
 
     def varint(self) -> tuple[int, bytes]:
         """A number of up to ten bytes, seven bits each, lowest first; and the bytes that it was written in."""
-        if self.at < len(self.block) and (byte := self.block[self.at]) < 0x80:  # most are of one
-            self.at += 1
-            return byte, _DIGITS[byte]
-        start = self.offset
+        block, at = self.block, self.at
         value = shift = 0
-        written = bytearray()
-        while shift < 70:
-            if self.at >= len(self.block) and not self.more():
-                raise _fault("TRUNCATED", start, "the file ends inside a number: cut off?")
-            byte = self.block[self.at]
-            self.at += 1
-            written.append(byte)
+        for byte in block[at : at + 10]:
             value |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                return value & 0xFFFF_FFFF_FFFF_FFFF, bytes(written)
             shift += 7
-        raise _fault("NOT_ONNX", start, "a number is longer than ten bytes")
+            if byte < 0x80:
+                self.at = after = at + shift // 7
+                return value & 0xFFFF_FFFF_FFFF_FFFF, block[at:after]
+        if shift == 70:
+            raise _fault("NOT_ONNX", self.offset, "a number is longer than ten bytes")
+        return self.cut_varint()
+
+    def cut_varint(self) -> tuple[int, bytes]:
+        """The same, where the block ends inside of it."""
+        start, begun = self.offset, self.block[self.at :]
+        self.at = len(self.block)
+        if not self.more():
+            raise _fault("TRUNCATED", start, "the file ends inside a number: cut off?")
+        self.block, self.before = begun + self.block, start
+        return self.varint()
 
     def take(self, length: int, start: int, number: int) -> bytes:
         """The next `length` bytes."""

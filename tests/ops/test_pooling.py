@@ -10,6 +10,7 @@ import pytest
 
 from analyzer.ops.shared.sliding import slide
 from analyzer.spans import Route
+from tests.ops.kept import kept
 from tests.ops.lone import Lone, inside
 
 SINCE = {
@@ -109,7 +110,7 @@ def test_ceil_mode_adds_a_window_that_starts_inside(
     kernel: int, stride: int, pads: tuple[int, int], rows: int, out: int
 ) -> None:
     """Or in the left padding; never one that starts in the right."""
-    (axis,) = slide((rows,), (kernel,), (stride,), pads, ceil_mode=1, pooling=True)
+    (axis,) = slide((rows,), (kernel,), (stride,), pads, ceil_mode=1, pooling=True).axes
     assert axis.out == out
     window: dict[str, Any] = {"kernel_shape": [kernel], "strides": [stride], "pads": list(pads)}
     Lone("MaxPool", [np.ones((1, 1, rows), np.float32)], 12, ceil_mode=1, **window).check()
@@ -133,8 +134,8 @@ def test_where_the_maxima_lay_is_kept_for_the_gradient() -> None:
     """Indices are int64, of the result's shape, whether or not the node names them."""
     pool = Lone("MaxPool", [np.ones((1, 2, 6, 6), np.float32)], 12, outputs=2, kernel_shape=[2, 2])
     pool.check()
-    kept = [(size.shape, size.dtype.name) for size in pool.facts().saved]
-    assert kept == [((1, 2, 6, 6), "float32"), ((1, 2, 5, 5), "int64")]
+    told = [(size.shape, size.dtype.name) for size in kept(pool.facts())]
+    assert told == [((1, 2, 6, 6), "float32"), ((1, 2, 5, 5), "int64")]
 
 
 @pytest.mark.parametrize("op_type", ["GlobalMaxPool", "GlobalAveragePool", "GlobalLpPool"])

@@ -129,7 +129,9 @@ class Heads(msgspec.Struct, frozen=True):
         right = 0 if self.causal else self.right
         if self.left >= 0 and right >= 0:
             return Route(self._tokens, Affine(1, 1, (offset - self.left,), (offset + right,)))
-        return Read("prefix", self._tokens) if right == 0 and offset == 0 else WHOLE
+        if right >= 0:
+            return Read("prefix", self._tokens, offset + right)
+        return Read("suffix", self._tokens, offset - self.left) if self.left >= 0 else WHOLE
 
     def _block(self, share: int) -> Route | Read:
         """An axis of heads, read by the channels of a merged result."""

@@ -31,6 +31,7 @@ def channels_last(said_of: Callable[[Size], Facts], x: Size) -> Facts:
         said,
         outputs=tuple(None if size is None else turned[id(size)] for size in outputs),
         spans=_spans(said, x.rank),
+        exact=None,
         saved=tuple(turned.get(id(size), size) for size in said.saved),
         inplace=tuple(turned.get(id(size), size) for size in said.inplace),
     )
@@ -61,7 +62,7 @@ def _renamed(said: Span, place: dict[int, int]) -> Span:
     routes: Routes = tuple(
         Route(place[way.axis], way.taps)
         if isinstance(way, Route)
-        else Read(way.kind, None if way.axis is None else place[way.axis])
+        else Read(way.kind, None if way.axis is None else place[way.axis], way.shift)
         for way in said
     )
     return routes

@@ -1,7 +1,7 @@
 """Sliding windows: the geometry that convolution and pooling share. Not a family: no op is named here.
 
-One `Axis` per spatial axis holds kernel, stride, dilation, the padding at the start and the number of output
-positions, with `auto_pad` and `ceil_mode` resolved for the size at hand, as onnxruntime does in every opset:
+`Windows` holds one `Axis` per spatial axis, with kernel, stride, dilation, the padding at the start and the number of
+output positions, `auto_pad` and `ceil_mode` resolved for the size at hand, as onnxruntime does in every opset:
 
 - a window that `ceil_mode` adds must start inside the input or its left padding (onnx's own inference forgets
   this below opset 22);
@@ -13,6 +13,7 @@ positions, with `auto_pad` and `ceil_mode` resolved for the size at hand, as onn
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import msgspec
@@ -24,17 +25,29 @@ Ints = tuple[int, ...]
 
 
 class Axis(msgspec.Struct, frozen=True):
-    """A window sliding along one axis. `pad` is that at the start."""
+    """A window sliding along one axis. `pad` is that at the start; `fitted`: to the size at hand."""
 
     kernel: int
     stride: int
     dilation: int
     pad: int
     out: int
+    fitted: bool = False
 
     @property
     def taps(self) -> Affine:
-        return window(self.kernel, self.stride, self.dilation, self.pad)
+        return window(self.kernel, self.stride, self.dilation, self.pad, self.fitted)
+
+
+class Windows(msgspec.Struct, frozen=True):
+    """The axes; output positions along each (`outs`) and in all; what they read: operand axis i, from 2 on, goes to
+    output axis i.
+    """
+
+    axes: tuple[Axis, ...]
+    outs: Ints
+    positions: int
+    routes: tuple[Route, ...]
 
 
 @lru_cache(maxsize=4096)  # a network asks for the same few windows over and over
@@ -47,9 +60,9 @@ def slide(
     auto_pad: str = "NOTSET",
     ceil_mode: int = 0,
     pooling: bool = False,
-) -> tuple[Axis, ...]:
-    """One Axis per entry of `spatial`. Raises BadModel where attributes do not fit or no window fits the padded
-    input.
+) -> Windows:
+    """Windows over `spatial`, an Axis per entry. Raises BadModel where attributes do not fit or no window fits the
+    padded input.
     """
     rank = len(spatial)
     strides, dilations = strides or (1,) * rank, dilations or (1,) * rank
@@ -80,8 +93,11 @@ def slide(
         if auto_pad != "NOTSET":
             begin, end = _padding(size, kernel[i] if pooling else extent, strides[i], auto_pad, pooling)
         out = _positions(size, extent, strides[i], begin, end, ceil_mode, pooling)
-        axes.append(Axis(kernel[i], strides[i], dilations[i], begin, out))
-    return tuple(axes)
+        fitted = auto_pad.startswith("SAME") and strides[i] > 1 and (pooling or extent > 1)
+        axes.append(Axis(kernel[i], strides[i], dilations[i], begin, out, fitted))
+    outs = tuple(axis.out for axis in axes)
+    reads = tuple(Route(index, axis.taps) for index, axis in enumerate(axes, 2))
+    return Windows(tuple(axes), outs, math.prod(outs), reads)
 
 
 _AUTO_PADS = ("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID")
@@ -132,12 +148,6 @@ def _positions(
     if ceil_mode and room % stride:
         out += out * stride < size + begin
     return out
-
-
-@lru_cache(maxsize=4096)
-def routes(axes: tuple[Axis, ...], first: int = 2) -> tuple[Route, ...]:
-    """Spatial axes as spans: operand axis i goes to output axis i through its window."""
-    return tuple(Route(index, axis.taps) for index, axis in enumerate(axes, first))
 
 
 def grouped(group: int, inputs: int, outputs: int) -> Route | Read:
