@@ -17,15 +17,19 @@ def field_rows(scene: Scene, fields: Fields) -> tuple[FieldRow, ...]:
     """
     dims = [scene.sizes[source].shape[axis] for source, axis in fields.axes]  # type: ignore[union-attr]  # an input with axes
     axes = [(source, axis, dim) for (source, axis), dim in zip(fields.axes, dims, strict=True)]
-    read: dict[int, tuple[Any, ...]] = {id(None): ("none",)}
+    free = [_assumed(scene, source, axis) for source, axis, _ in axes]
+    read: dict[tuple[int, int, bool], tuple[Any, ...]] = {}
+    columns: dict[int, list[tuple[Any, ...]]] = {}
     rows: list[FieldRow] = []
     for name, views in fields.views.items():
-        for (source, axis, dim), view in zip(axes, views, strict=True):
-            figures = read.get(id(view))
-            if figures is None:
-                assert view is not None
-                figures = read[id(view)] = _figures(view, dim)
-            rows.append(FieldRow(name, source, axis, *figures))
+        if id(views) not in columns:
+            columns[id(views)] = found = []
+            for (source, axis, dim), view, unbound in zip(axes, views, free, strict=True):
+                figures = read.get((id(view), dim, unbound))
+                if figures is None:
+                    figures = read[id(view), dim, unbound] = _figures(view, dim, unbound)
+                found.append((source, axis, *figures))
+        rows += [FieldRow(name, *column) for column in columns[id(views)]]
     if fields.misaligned:
         first = {name: place * len(axes) for place, name in enumerate(fields.views)}
         for name, place in fields.misaligned:
@@ -34,21 +38,35 @@ def field_rows(scene: Scene, fields: Fields) -> tuple[FieldRow, ...]:
     return tuple(rows)
 
 
-def _figures(view: View, dim: int) -> tuple[Any, ...]:
-    """The columns of a FieldRow from `status` on, for an input axis of `dim` rows."""
+def _assumed(scene: Scene, source: str, axis: int) -> bool:
+    """Whether an input axis is as long as nobody said."""
+    tensor = next(tensor for tensor in scene.graph.inputs if tensor.name == source)
+    dim = tensor.dims[axis] if tensor.dims is not None else None
+    return (dim or f"{source}[{axis}]") in scene.assumed
+
+
+def _figures(view: View | None, dim: int, unbound: bool) -> tuple[Any, ...]:
+    """The columns of a FieldRow from `status` on, for an input axis of `dim` rows. Where nobody said how many there
+    are, paddings that were made to fit them are not known.
+    """
+    if view is None:
+        return ("none",)
     reach = view.reach
     if reach is None:
-        return view.status, None, None, None, None, None, None, None, None, None, _local(view)
+        status = "opaque" if view.status == "scattered" else view.status
+        return status, None, None, None, None, None, None, None, None, None, _local(view, unbound)
     smallest, largest = reach.smallest, reach.largest
-    padding = -(reach.lows[0] or 0)
+    padding = None if unbound and reach.fitted else -(reach.lows[0] or 0)
+    center = None if padding is None else (largest - 1) / 2 - padding
     return (
-        view.status, largest, smallest, reach.stride_text, padding, (largest - 1) / 2 - padding,
+        view.status, largest, smallest, reach.stride_text, padding, center,
         reach.path_min, reach.path_max, largest > dim, True, None,
     )  # fmt: skip
 
 
-def _local(view: View) -> LocalField | None:
+def _local(view: View, unbound: bool) -> LocalField | None:
     local = view.local
     if local is None or local.lows[0] is None:
         return None
-    return LocalField(local.largest, local.stride_text, -local.lows[0])
+    padding = None if unbound and local.fitted else -local.lows[0]
+    return LocalField(local.largest, local.stride_text, padding)
