@@ -35,20 +35,24 @@ class Step(NamedTuple):
 
 
 class Storage:
-    """Bytes somewhere, and the tensors that lie in them."""
+    """Bytes somewhere, the tensors that lie in them, and the steps at which they are there."""
 
-    def __init__(self, name: str, amount: int) -> None:
-        self.name, self.amount, self.tensors = name, amount, {name}
+    def __init__(self, name: str, amount: int, step: int) -> None:
+        self.name, self.amount, self.tensors, self.steps = name, amount, {name}, {step}
 
 
 class Replay(NamedTuple):
-    """Bytes newly made, the peak, the node that reaches it first, what is alive there, and what each node touches."""
+    """Bytes newly made, the peak, the node that reaches it first, what is alive there, what each node touches, bytes
+    alive at each node, and every storage in order of its making.
+    """
 
     made: int
     peak: int
     node: str | None
     alive: dict[str, int]
     needs: list[int]
+    totals: list[int]
+    storages: list[Storage]
 
 
 def replay(
@@ -64,12 +68,14 @@ def replay(
         later = {name for step in steps[index + 1 :] for name in step.inputs}
         return not storage.tensors.isdisjoint({*later, *outputs, *inputs})
 
-    alive = [Storage(name, sizes[name]) for name in inputs]
+    alive = [Storage(name, sizes[name], -1) for name in inputs]
+    storages, totals = list(alive), []
     made, peak, node = 0, sum(storage.amount for storage in alive), None
     held = {storage.name: storage.amount for storage in alive}
     needs = []
     for index, step in enumerate(steps):
         if step.outputs and step.outputs[0] in constants:
+            totals.append(sum(storage.amount for storage in alive))
             continue
         for place, name in enumerate(step.outputs):
             if not name:
@@ -88,17 +94,22 @@ def replay(
             else:
                 made += sizes[name]
             if home is None:
-                alive.append(Storage(name, sizes[name]))
+                alive.append(Storage(name, sizes[name], index))
+                storages.append(alive[-1])
             else:
                 home.tensors.add(name)
+        for storage in alive:
+            storage.steps.add(index)
         total = sum(storage.amount for storage in alive)
+        totals.append(total)
         if total > peak:
             peak, node = total, step.name
             held = {storage.name: storage.amount for storage in alive}
         touched = {*step.inputs, *step.outputs}
         needs.append(sum(storage.amount for storage in alive if not storage.tensors.isdisjoint(touched)))
         alive = [storage for storage in alive if needed_after(storage, index)]
-    return Replay(made, peak, node, {name: amount for name, amount in held.items() if amount}, needs)
+    held = {name: amount for name, amount in held.items() if amount}
+    return Replay(made, peak, node, held, needs, totals, storages)
 
 
 def steps_of(scene: Scene) -> list[Step]:
@@ -139,6 +150,7 @@ def test_the_peak_of_a_known_network_is_that_of_a_replay(path: Path) -> None:
     assert memory.peak_node == truth.node
     assert {tensor.name: tensor.bytes for tensor in memory.live_at_peak} == truth.alive
     assert memory.outputs_bytes == truth.made
+    assert [node.live_bytes for node in report.nodes] == truth.totals
 
 
 @every_model
@@ -184,8 +196,8 @@ def per_batch(report: Report) -> list[int]:
     totals, memory = report.totals, report.memory
     figures = [
         totals.outputs_bytes.known,
-        memory.training.saved_bytes,
         memory.inference.peak_live_bytes,
+        memory.inference.arena_bytes,
         totals.macs.known,
         totals.elementwise_flops.known,
     ]
@@ -195,12 +207,17 @@ def per_batch(report: Report) -> list[int]:
 
 @pytest.mark.parametrize("name", BATCHED)
 def test_twice_the_batch_is_twice_the_activations(name: str) -> None:
-    """Outputs, what is saved for the backward pass, the peak; macs too. Parameters stay."""
+    """Outputs, the peak, the arena; macs too. Parameters stay. What is saved for the backward pass grows as evenly, but
+    for statistics over the batch, which stay as well.
+    """
     one, two, six = (analyze(shipped(name), Options(dims={"batch": batch})) for batch in (1, 2, 6))
     for report, times in ((two, 2), (six, 6)):
         assert per_batch(report) == [times * amount for amount in per_batch(one)]
         assert report.totals.parameters == one.totals.parameters
         assert report.memory.inference.peak_node == one.memory.inference.peak_node
+    saved = [report.memory.training.saved_bytes or 0 for report in (one, two, six)]
+    assert saved[0] < saved[1] <= 2 * saved[0]
+    assert saved[2] - saved[1] == 4 * (saved[1] - saved[0])
 
 
 # ---- by hand
@@ -311,12 +328,12 @@ OVERWRITING = {"Relu": (0,), "Sigmoid": (0,), "Add": (0, 1)}
 
 
 @st.composite
-def graphs(draw: st.DrawFn) -> Drawn:
+def graphs(draw: st.DrawFn, longest: int = 12) -> Drawn:
     """Vectors of some lengths, made of one another by ops with and without views, overwriting and several results."""
     inputs = [f"x{i}" for i in range(draw(st.integers(1, 2)))]
     lengths = {name: draw(st.sampled_from([2, 4, 8])) for name in inputs}
     steps = []
-    for index in range(draw(st.integers(1, 12))):
+    for index in range(draw(st.integers(1, longest))):
         op = draw(st.sampled_from(["Relu", "Sigmoid", "Add", "Concat", "Split", "Identity", "Reshape"]))
         a = draw(st.sampled_from(sorted(lengths)))
         b = draw(st.sampled_from(sorted(name for name in lengths if lengths[name] == lengths[a])))
@@ -380,11 +397,13 @@ def truth_of(graph: Drawn) -> Replay:
 @given(graphs())
 def test_the_peak_of_any_graph_is_that_of_a_replay(graph: Drawn) -> None:
     """Here the test has its own table of views and overwriting, so the rules are checked along."""
-    memory, truth = analyze(model_of(graph)).memory.inference, truth_of(graph)
+    report, truth = analyze(model_of(graph)), truth_of(graph)
+    memory = report.memory.inference
     assert memory.peak_live_bytes == truth.peak
     assert memory.peak_node == truth.node
     assert {tensor.name: tensor.bytes for tensor in memory.live_at_peak} == truth.alive
     assert memory.outputs_bytes == truth.made
+    assert [node.live_bytes for node in report.nodes] == truth.totals
 
 
 @steady(60)
@@ -403,12 +422,15 @@ def test_the_peak_of_any_graph_has_its_bounds(graph: Drawn) -> None:
 @steady(60)
 @given(graphs(), st.data())
 def test_a_dead_node_beside_an_input_raises_no_later_peak(graph: Drawn, data: st.DataObject) -> None:
-    """An input is there anyway, so a node that reads it in vain adds its own result, for one step."""
+    """An input is there anyway, so a node that reads it in vain adds its own result, for one step and no other."""
     place = data.draw(st.integers(0, len(graph.steps)))
     source = graph.inputs[0]
     steps = [*graph.steps[:place], ("Sigmoid", (source,), ("dead",)), *graph.steps[place:]]
     wider = graph._replace(steps=steps, sizes={**graph.sizes, "dead": graph.sizes[source]})
-    before, after = analyze(model_of(graph)).memory.inference, analyze(model_of(wider)).memory.inference
+    narrow, wide = analyze(model_of(graph)), analyze(model_of(wider))
+    alive = [node.live_bytes for node in wide.nodes]
+    assert alive[:place] + alive[place + 1 :] == [node.live_bytes for node in narrow.nodes]
+    before, after = narrow.memory.inference, wide.memory.inference
     assert after.peak_live_bytes is not None
     assert before.peak_live_bytes is not None
     assert before.peak_live_bytes <= after.peak_live_bytes <= before.peak_live_bytes + graph.sizes[source]
