@@ -1,0 +1,1 @@
+"""What fits: devices, the roofline, plans."""
