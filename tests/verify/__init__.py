@@ -1,0 +1,1 @@
+"""Verification held against planted faults, hostile models and made-up profiles."""
