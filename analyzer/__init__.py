@@ -6,7 +6,7 @@ report = analyze("model.onnx", Options(dims={"batch": 8}))
 
 from __future__ import annotations
 
-from analyzer.analysis import analyze
+from analyzer.analysis import analyze, clipped_field
 from analyzer.errors import AnalyzerError, BadInput, BadModel, BadOption
 from analyzer.graph import Size
 from analyzer.ops.rule import Facts, rule
@@ -23,6 +23,7 @@ __all__ = [
     "Report",
     "Size",
     "analyze",
+    "clipped_field",
     "rule",
 ]
 __version__ = "0.1.0"

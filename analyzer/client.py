@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import grpc
 import msgspec
@@ -15,16 +15,26 @@ from google.rpc import status_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
+from analyzer.devices import Device
 from analyzer.errors import AnalyzerError, BadInput, Unavailable
 from analyzer.load import strip
 from analyzer.options import Options
+from analyzer.plan.record import Plan
 from analyzer.report import Report
 from analyzer.wire import from_message, from_status, to_message
 from analyzer.wire.v1 import analyzer_pb2
-from analyzer.wire.v1.analyzer_pb2 import AnalyzeModelRequest, AnalyzeModelResponse, Start
+from analyzer.wire.v1.analyzer_pb2 import (
+    AnalyzeModelRequest,
+    ListDevicesRequest,
+    PlanModelRequest,
+    PlanStart,
+    Start,
+)
 from analyzer.wire.v1.analyzer_pb2_grpc import AnalyzerServiceStub
 
 __all__ = ["Client"]
+
+Record = TypeVar("Record", bound=msgspec.Struct)
 
 _SERVICE = analyzer_pb2.DESCRIPTOR.services_by_name["AnalyzerService"].full_name
 _HEALTH_SECONDS = 5.0
@@ -77,16 +87,68 @@ class Client:
         and Unavailable where no server answers.
         """
         file, sent_bytes, file_bytes = _whole(model) if with_weights else _thin(model)
-        if name is None:
-            name = "model" if isinstance(model, bytes) else Path(model).stem
-        start = Start(options=to_message(options), name=name, total_bytes=sent_bytes, file_bytes=file_bytes)
-        call: Any = self._analyzer.AnalyzeModel(_requests(start, file), timeout=timeout_seconds)
+        start = Start(
+            options=to_message(options),
+            name=_name(model, name),
+            total_bytes=sent_bytes,
+            file_bytes=file_bytes,
+        )
+        requests = _requests(AnalyzeModelRequest, start, file)
+        call = self._analyzer.AnalyzeModel(requests, timeout=timeout_seconds)
+        return self._last(call, "report", Report, progress)
+
+    def plan(
+        self,
+        model: str | os.PathLike[str] | bytes,
+        memory: Device | int,
+        options: Options = Options(),
+        *,
+        target_batch: int | None = None,
+        name: str | None = None,
+        progress: Callable[[str, int], None] | None = None,
+        timeout_seconds: float | None = None,
+    ) -> Plan:
+        """What of a model fits: the server's `analyzer.plan.plan`. Its weights stay here; raises what that raises."""
+        file, sent_bytes, file_bytes = _thin(model)
+        device = memory if isinstance(memory, Device) else None
+        start = PlanStart(
+            options=to_message(msgspec.structs.replace(options, device=device)),
+            name=_name(model, name),
+            total_bytes=sent_bytes,
+            file_bytes=file_bytes,
+            memory_bytes=memory if isinstance(memory, int) else None,
+            target_batch=target_batch,
+        )
+        call = self._analyzer.PlanModel(_requests(PlanModelRequest, start, file), timeout=timeout_seconds)
+        return self._last(call, "plan", Plan, progress)
+
+    def devices(self) -> tuple[Device, ...]:
+        """The devices that the server knows by name."""
+        call: Any = self._analyzer.ListDevices
         try:
-            return _report(call, progress)
+            answer = call(ListDevicesRequest(), timeout=_HEALTH_SECONDS)
+        except grpc.RpcError as error:
+            raise self._error(error) from None
+        return tuple(_record(device, Device) for device in answer.devices)
+
+    def _last(
+        self, call: Any, field: str, kind: type[Record], progress: Callable[[str, int], None] | None
+    ) -> Record:
+        """The last answer's `field`, the answers before it told to `progress`."""
+        found = None
+        try:
+            for answer in call:
+                if answer.HasField(field):
+                    found = getattr(answer, field)
+                elif progress is not None:
+                    progress(answer.progress.stage, answer.progress.received_bytes)
         except grpc.RpcError as error:
             raise self._error(error) from None
         finally:
             call.cancel()  # where `progress` raised, or Ctrl-C came; nothing otherwise
+        if found is None:
+            raise AnalyzerError("NO_REPORT", f"the server ended the call without a {field}")
+        return _record(found, kind)
 
     def health(self) -> bool:
         """Whether a server answers and takes models."""
@@ -140,26 +202,25 @@ def _whole(model: str | os.PathLike[str] | bytes) -> _Upload:
     return file, about.st_size if stat.S_ISREG(about.st_mode) else None, None
 
 
-def _requests(start: Start, file: IO[bytes]) -> Iterator[AnalyzeModelRequest]:
-    """The upload."""
+def _name(model: str | os.PathLike[str] | bytes, name: str | None) -> str:
+    """What the answer is to call the model."""
+    if name is not None:
+        return name
+    return "model" if isinstance(model, bytes) else Path(model).stem
+
+
+def _requests(request: Any, start: Start | PlanStart, file: IO[bytes]) -> Iterator[Any]:
+    """The upload, in messages of the type `request`."""
     with file:
-        yield AnalyzeModelRequest(start=start)
+        yield request(start=start)
         while chunk := file.read(_CHUNK_BYTES):
-            yield AnalyzeModelRequest(chunk=chunk)
+            yield request(chunk=chunk)
 
 
-def _report(answers: Iterable[AnalyzeModelResponse], progress: Callable[[str, int], None] | None) -> Report:
-    """The last answer, the others told to `progress`."""
-    report = None
-    for answer in answers:
-        if answer.HasField("report"):
-            report = answer.report
-        elif progress is not None:
-            progress(answer.progress.stage, answer.progress.received_bytes)
-    if report is None:
-        raise AnalyzerError("NO_REPORT", "the server ended the call without a report")
+def _record(message: Any, kind: type[Record]) -> Record:
     try:
-        return from_message(report, Report)
+        return from_message(message, kind)
     except msgspec.ValidationError as error:
-        line = f"the server's report cannot be read, which means that it is another version: {error}"
+        what = kind.__name__.lower()
+        line = f"the server's {what} cannot be read, which means that it is another version: {error}"
         raise AnalyzerError("VERSION_MISMATCH", line) from None

@@ -27,6 +27,16 @@ def show_bytes(value: int | None) -> str:
     return "?" if value is None else _show(value, 1024, _BYTES)
 
 
+def show_seconds(value: float | None) -> str:
+    """0.00079 as "790 µs"; minutes and hours stay seconds."""
+    if value is None:
+        return "?"
+    for unit, scale in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6), ("ns", 1e-9)):
+        if value >= 0.9995 * scale or unit == "ns":
+            return f"{value / scale:.3g} {unit}"
+    raise AssertionError
+
+
 def parse_quantity(text: str) -> int:
     """Text such as "5G", "64 MiB", "1.5K" or "30_000_000" as an integer; ValueError where it is none of these.
 

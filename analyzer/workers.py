@@ -29,10 +29,11 @@ from typing import Any, NamedTuple
 
 from analyzer.errors import AnalyzerError, Crashed, TooSlow, Unavailable
 from analyzer.options import Options
-from analyzer.report import Report
 
 ANALYSIS = "analyzer.analysis:analyze"
 """What a worker runs: (model: path or bytes, options, name=, file_bytes=) -> Report."""
+PLANNING = "analyzer.plan:answer"
+"""What it runs where it is told to: the same with memory_bytes= and target_batch=, -> Plan."""
 
 _SPAWN = multiprocessing.get_context("spawn")
 _START_SECONDS = 60.0  # to import everything, on a slow and busy machine
@@ -74,14 +75,21 @@ class Workers:
         *,
         name: str | None = None,
         file_bytes: int | None = None,
-    ) -> Future[Report]:
+        task: str | None = None,
+        **asked: object,
+    ) -> Future[Any]:
         """The report to come. `cancel()` succeeds until it is there, and stops the analysis wherever it is.
 
+        With a `task`, another "module:function" that is told what is `asked` as well: its answer to come.
         Its `result()` raises what the analysis raised, or TooSlow("DEADLINE"), Crashed("WORKER_DIED") and, for a
         fault in the analysis itself, Crashed("INTERNAL"). Raises Unavailable at once where the queue is full.
         """
         job = _Job(
-            Future(), model if isinstance(model, bytes) else os.fspath(model), options, name, file_bytes
+            Future(),
+            model if isinstance(model, bytes) else os.fspath(model),
+            options,
+            {"name": name, "file_bytes": file_bytes, **asked},
+            task,
         )
         with self._door:
             if self._closing.is_set():
@@ -132,11 +140,11 @@ class Workers:
 class _Job(NamedTuple):
     """A model that waits; its future stays pending until it is settled, so that `cancel()` always works."""
 
-    future: Future[Report]
+    future: Future[Any]
     model: str | bytes
     options: Options
-    name: str | None
-    file_bytes: int | None
+    asked: dict[str, object]
+    task: str | None
 
 
 class _Fault(NamedTuple):
@@ -173,7 +181,7 @@ class _Worker:
         self._pipe.close()
         return process.exitcode
 
-    def run(self, job: _Job, deadline_seconds: float, unwanted: Callable[[], bool]) -> Report:
+    def run(self, job: _Job, deadline_seconds: float, unwanted: Callable[[], bool]) -> Any:
         """The report; or the analysis's own error, TooSlow, Crashed, or CancelledError once it is unwanted."""
         try:
             if self._process is None or not self._process.is_alive():
@@ -197,14 +205,11 @@ class _Worker:
             raise answer
         return answer
 
-    def _ask(
-        self, job: _Job, deadline_seconds: float, unwanted: Callable[[], bool]
-    ) -> Report | AnalyzerError | _Fault:
+    def _ask(self, job: _Job, deadline_seconds: float, unwanted: Callable[[], bool]) -> Any:
         if not self._ready:
             self._warm(unwanted)
-        self._pipe.send((job.model, job.options, job.name, job.file_bytes))
-        answer: Report | AnalyzerError | _Fault = self._hear(deadline_seconds, unwanted)
-        return answer
+        self._pipe.send((job.task, job.model, job.options, job.asked))
+        return self._hear(deadline_seconds, unwanted)
 
     def _warm(self, unwanted: Callable[[], bool]) -> None:
         try:
@@ -243,12 +248,13 @@ def _work(pipe: Connection[Any, Any], analysis: str) -> None:
     pipe.send("ready")
     with suppress(EOFError, OSError):
         while True:
-            model, options, name, file_bytes = pipe.recv()
-            pipe.send(_outcome(partial(run, model, options, name=name, file_bytes=file_bytes)))
+            task, model, options, asked = pipe.recv()
+            chosen = run if task is None else pkgutil.resolve_name(task)
+            pipe.send(_outcome(partial(chosen, model, options, **asked)))
             del model
 
 
-def _outcome(run: Callable[[], Report]) -> Report | AnalyzerError | _Fault:
+def _outcome(run: Callable[[], Any]) -> Any:
     try:
         return run()
     except AnalyzerError as error:

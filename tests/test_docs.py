@@ -9,6 +9,7 @@ import pytest
 
 from analyzer import Options, analyze
 from analyzer.render import operators, render
+from models import memory_page
 
 ROOT = Path(__file__).parents[1]
 
@@ -56,3 +57,16 @@ def test_the_table_of_the_envelope_is_computed(column: int, model: str) -> None:
         shown = lecture if column == 1 or real == "the same" else real
         nodes = [node.macs or 0 for node in report.nodes if stage == "total" or stage in node.name]
         assert sum(nodes) == int(shown.replace(",", "")), stage
+
+
+def test_the_page_of_memory_is_fresh() -> None:
+    """The tables and pictures of docs/memory.md are what `python models/memory_page.py` writes."""
+    page = memory_page.PAGE.read_text(encoding="utf-8")
+    assert memory_page.filled(page) == page
+
+
+def test_the_attention_overtakes_at_a_length_of_512() -> None:
+    """What docs/memory.md says of BERT: the feed-forward part sets the peak at 128 words, the attention at 512."""
+    peaks = {words: memory_page.bert(words).memory.inference.peak_node or "" for words in (128, 512)}
+    assert "feed_forward" in peaks[128]
+    assert "attention" in peaks[512]

@@ -3,32 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
+import msgspec
+
+from analyzer.assemble.coverage import coverage_rows
 from analyzer.assemble.fields import field_rows
+from analyzer.assemble.peak import arena_slots, found_savings
+from analyzer.assemble.roofline import drawn
 from analyzer.assemble.rows import Scope, in_order, nodes, tensors
 from analyzer.describe import Missing, Scene
+from analyzer.errors import AnalyzerError
 from analyzer.graph import Model
+from analyzer.ops.rule import Facts
 from analyzer.options import Options
+from analyzer.passes.clipped import Clipped
 from analyzer.passes.cost import Work
-from analyzer.passes.memory import Live
+from analyzer.passes.memory import Live, Plan, Savings
 from analyzer.passes.parameters import Parameters
 from analyzer.passes.receptive_field import Fields
-from analyzer.passes.training import Saved
+from analyzer.passes.training.recipe import Trained
 from analyzer.report import (
     SCHEMA_VERSION,
+    ArenaBytes,
     InferenceMemory,
     LiveTensor,
     Memory,
     Metric,
     ModelInfo,
     Report,
+    RuntimeMemory,
     Status,
     Totals,
     TrainingMemory,
     Warning,
 )
 
-_OPTIMIZER_COPIES = {"sgd": 0, "momentum": 1, "adam": 2}
+if TYPE_CHECKING:
+    from analyzer.runtime import Prediction
 
 
 def assemble(
@@ -40,11 +52,20 @@ def assemble(
     weights: Parameters,
     layers: int,
     live: Live | None,
-    kept: Saved | None,
+    plan: Plan | None,
+    savings: Savings | None,
+    trained: Trained | None,
     fields: Fields | None,
+    looked: Clipped | None = None,
+    predicted: Prediction | AnalyzerError | None = None,
 ) -> Report:
     """One Report out of everything that was found; None stands for what was not asked for."""
     scopes = in_order(scene)
+    memory = (
+        _memory(scene, options, weights, live, plan, savings, trained, _batch_norms(scopes))
+        if live and trained
+        else _unasked(scene, options, weights)
+    )
     return Report(
         schema_version=SCHEMA_VERSION,
         model=ModelInfo(
@@ -56,15 +77,15 @@ def assemble(
             model.producer,
         ),
         dims=dict(scene.dims),
-        warnings=tuple(_warnings(scopes, fields)),
+        warnings=(*_warnings(scopes, fields), *_unplanned(live, plan), *_unpredicted(predicted)),
         totals=_totals(work, weights, live),
-        nodes=tuple(nodes(scopes, weights, live, kept)),
+        nodes=tuple(nodes(scopes, weights, live, trained.kept if trained else None)),
         tensors=tuple(tensors(scopes, weights)),
-        memory=_memory(scene, options, weights, live, kept)
-        if live and kept
-        else _unasked(scene, options, weights),
+        memory=_with_runtime(memory, predicted),
         receptive_fields=() if fields is None else field_rows(scene, fields),
         depth=layers,
+        roofline=None if options.device is None else drawn(scopes, options.device),
+        coverage=() if fields is None or looked is None else coverage_rows(scene, fields, looked),
     )
 
 
@@ -89,32 +110,55 @@ def _status(complete: bool) -> Status:
     return "complete" if complete else "partial"
 
 
-def _memory(scene: Scene, options: Options, weights: Parameters, live: Live, kept: Saved) -> Memory:
-    parameter_bytes = weights.bytes
+def _memory(
+    scene: Scene,
+    options: Options,
+    weights: Parameters,
+    live: Live,
+    plan: Plan | None,
+    savings: Savings | None,
+    trained: Trained,
+    batch_norms: int,
+) -> Memory:
+    parameter_bytes, kept, step = weights.bytes, trained.kept, trained.step
     stored = parameter_bytes or 0
-    optimizer = stored * _OPTIMIZER_COPIES[options.optimizer]
     complete = live.complete and parameter_bytes is not None
     inference = InferenceMemory(
         parameter_bytes=parameter_bytes,
         outputs_bytes=live.outputs_bytes,
         lecture_bytes=stored + live.outputs_bytes,
         peak_live_bytes=live.peak_bytes,
-        peak_node=live.peak_node,
-        live_at_peak=tuple(LiveTensor(name, amount) for name, amount in live.at_peak),
-        arena_bytes=None,
+        peak_node=scene.graph.nodes[live.peak_step].name if live.peak_step >= 0 else None,
+        live_at_peak=tuple(LiveTensor(held.name, held.bytes) for held in live.alive_at(live.peak_step)),
+        arena_bytes=None if plan is None else plan.bytes,
         status=_status(complete),
+        arena_offsets=arena_slots(scene, plan) if plan and "arena_offsets" in options.details else (),
+        savings=None if savings is None else found_savings(scene, savings),
     )
     training = TrainingMemory(
         batch=_batch(scene),
         optimizer=options.optimizer,
         parameter_bytes=parameter_bytes,
-        gradient_bytes=parameter_bytes,
-        optimizer_bytes=None if parameter_bytes is None else optimizer,
+        gradient_bytes=None if parameter_bytes is None else trained.gradient_bytes,
+        optimizer_bytes=None if parameter_bytes is None else trained.optimizer_bytes,
         saved_bytes=kept.bytes,
         error_signal_bytes=live.outputs_bytes,
-        lecture_bytes=2 * live.outputs_bytes + 2 * stored + optimizer,
-        peak_bytes=None,
+        lecture_bytes=2 * live.outputs_bytes + stored + trained.gradient_bytes + trained.optimizer_bytes,
+        peak_bytes=None if parameter_bytes is None else trained.standing_bytes + step.peak_bytes,
         status=_status(complete and kept.complete),
+        batch_norms=batch_norms,
+        training_graph=options.training_graph,
+        assumed_batch_norms=kept.batch_norms,
+        saved_least_bytes=kept.bytes - kept.assumed_bytes,
+        saved_most_bytes=kept.bytes + kept.possible_bytes,
+        peak_phase=step.phase,
+        peak_node=None if step.node is None else scene.graph.nodes[step.node].name,
+        accumulating_peak_bytes=None
+        if parameter_bytes is None
+        else trained.standing_bytes + step.accumulating_bytes,
+        precision=options.precision,
+        checkpoint_segments=trained.segments,
+        recomputed_nodes=step.recomputed,
     )
     return Memory(inference, training)
 
@@ -126,6 +170,46 @@ def _unasked(scene: Scene, options: Options, weights: Parameters) -> Memory:
         InferenceMemory(stored, None, None, None, None, (), None, "unavailable"),
         TrainingMemory(_batch(scene), options.optimizer, stored, *(None,) * 6, "unavailable"),
     )
+
+
+def _with_runtime(memory: Memory, predicted: Prediction | AnalyzerError | None) -> Memory:
+    if predicted is None or isinstance(predicted, AnalyzerError):
+        return memory
+    runtime = RuntimeMemory(
+        release=predicted.release,
+        level=predicted.level,
+        threads=predicted.threads,
+        base_bytes=predicted.zero.base_bytes,
+        peak_bytes=predicted.zero.peak_bytes,
+        held_bytes=predicted.zero.held_bytes,
+        status=_status(predicted.complete),
+        unmodelled=dict(predicted.unmodelled),
+        distinct=ArenaBytes(
+            base_bytes=predicted.distinct.base_bytes,
+            peak_bytes=predicted.distinct.peak_bytes,
+            held_bytes=predicted.distinct.held_bytes,
+            least_peak_bytes=predicted.distinct.least_peak_bytes,
+        ),
+        least_peak_bytes=predicted.zero.least_peak_bytes,
+    )
+    return Memory(msgspec.structs.replace(memory.inference, onnxruntime=runtime), memory.training)
+
+
+def _unplanned(live: Live | None, plan: Plan | None) -> Iterator[Warning]:
+    if live is not None and plan is None:
+        yield Warning("TOO_MUCH_ALIVE", "too many tensors are alive at once to plan an arena for them")
+
+
+def _unpredicted(predicted: Prediction | AnalyzerError | None) -> Iterator[Warning]:
+    """Why there is no prediction of a runtime's memory, although one was asked for."""
+    if isinstance(predicted, AnalyzerError):
+        yield Warning(predicted.reason, f"no prediction of onnxruntime's memory: {predicted.message}")
+
+
+def _batch_norms(scope: Scope) -> int:
+    """Nodes that look beyond their sample in training, those of bodies too."""
+    own = sum(type(said) is Facts and said.over_batch for said in scope.scene.facts)
+    return own + sum(_batch_norms(body) for bodies in scope.bodies.values() for body in bodies)
 
 
 def _batch(scene: Scene) -> int | None:

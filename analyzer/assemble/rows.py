@@ -18,6 +18,12 @@ from analyzer.passes.parameters import Parameters
 from analyzer.passes.training import Saved
 from analyzer.report import NodeRow, Role, TensorRow
 
+TILE = 128
+"""Rows and columns of the tile in which a blocked lowering makes its matrix: a usual matrix product's own blocks."""
+
+_Lowered = tuple[int | None, int | None, int | None, int | None]
+_NO_LOWERING: _Lowered = (None, None, None, None)
+
 
 class Scope(msgspec.Struct, frozen=True, eq=False):
     """A described graph as the report lists it. `repeat` is None where the data decides it; `outer` tells the report's
@@ -95,20 +101,38 @@ def nodes(main: Scope, weights: Parameters, live: Live | None, kept: Saved | Non
     scene, bodies = main.scene, main.bodies
     nobody: Sequence[int | None] = (None,) * len(scene.facts)
     made = nobody if live is None else live.node_bytes
+    alive = nobody if live is None else live.live_bytes[1:]
     saved = nobody if kept is None else kept.node_bytes
     for index, (node, said) in enumerate(zip(scene.graph.nodes, scene.facts, strict=True)):
-        yield _node(main, node, said, first_read.get(index, 0), made[index], saved[index])
+        yield _node(main, node, said, first_read.get(index, 0), made[index], saved[index], alive[index])
         if index in bodies:
-            for scope in bodies[index]:
-                yield from _body_nodes(scope, live is not None)
+            yield from _bodies(main, index, live, alive[index])
 
 
-def _body_nodes(scope: Scope, with_bytes: bool) -> Iterator[NodeRow]:
+def _bodies(scope: Scope, index: int, live: Live | None, alive: int | None) -> Iterator[NodeRow]:
+    """Rows of the bodies that a node is the first to run, at which so many bytes are alive."""
+    said = scope.scene.facts[index]
+    if live is None or alive is None or type(said) is not Facts:
+        for body in scope.bodies[index]:
+            yield from _body_nodes(body, None, 0)
+        return
+    inner = live.bodies[index]
+    around = alive - max(body.extra_bytes for body in inner)
+    lives = {id(run.scene): body for run, body in zip(said.runs, inner, strict=True)}
+    for body in scope.bodies[index]:
+        yield from _body_nodes(body, lives[id(body.scene)], around)
+
+
+def _body_nodes(scope: Scope, live: Live | None, around: int) -> Iterator[NodeRow]:
+    """Rows of a body, `around` which so many bytes are alive."""
     scene = scope.scene
     for index, (node, said) in enumerate(zip(scene.graph.nodes, scene.facts, strict=True)):
-        yield _node(scope, node, said, 0, _made(scene, node) if with_bytes else None, None)
-        for below in scope.bodies.get(index, ()):
-            yield from _body_nodes(below, with_bytes)
+        made = alive = None
+        if live is not None:
+            made, alive = _made(scene, node), around + max(live.live_bytes[index + 1] - live.lent_bytes, 0)
+        yield _node(scope, node, said, 0, made, None, alive)
+        if index in scope.bodies:
+            yield from _bodies(scope, index, live, alive)
 
 
 def _made(scene: Scene, node: Node) -> int | None:
@@ -125,6 +149,7 @@ def _node(
     parameters: int,
     output_bytes: int | None,
     saved: int | None,
+    alive: int | None,
 ) -> NodeRow:
     name, inputs, outputs = node.name, node.inputs, node.outputs
     if scope.prefix:
@@ -133,49 +158,57 @@ def _node(
     if type(said) is not Facts:
         return NodeRow(
             name, node.op_type, node.domain, inputs, outputs, scope.repeat, "unavailable",
-            None, None, None, parameters, output_bytes, None, None,
+            None, None, None, parameters, output_bytes, None, None, alive,
         )  # fmt: skip
     macs, elementwise = said.macs, said.elementwise
     flops = None if macs is None or elementwise is None else 2 * macs + elementwise
+    lowered, rows, columns, tile = (
+        _lowered(scope.scene, node, said.lowering) if said.lowering else _NO_LOWERING
+    )
     return NodeRow(
         name, node.op_type, node.domain, inputs, outputs, scope.repeat, "partial" if flops is None else "complete",
-        macs, elementwise, flops, parameters, output_bytes, _lowering(said), saved,
+        macs, elementwise, flops, parameters, output_bytes, lowered, saved, alive, rows, columns, tile,
     )  # fmt: skip
 
 
-def _lowering(said: Facts) -> int | None:
-    """Bytes of the im2col matrix, in the output's element type."""
-    if said.lowering is None:
-        return None
-    output = said.results[0]
-    if type(output) is not Size or output.dtype.bits is None:
-        return None
-    return (said.lowering * output.dtype.bits + 7) // 8
+def _lowered(scene: Scene, node: Node, matrix: tuple[int, int]) -> _Lowered:
+    """Bytes, rows and columns of the im2col matrix, and bytes of a tile, in the element type of what is convolved."""
+    rows, columns = matrix
+    size = scene.size(node.inputs[0])
+    bits = None if size is None else size.dtype.bits
+    if bits is None:
+        return None, rows, columns, None
+    tile = min(rows, TILE) * min(columns, TILE)
+    return (rows * columns * bits + 7) // 8, rows, columns, (tile * bits + 7) // 8
 
 
 def tensors(scope: Scope, weights: Parameters) -> Iterator[TensorRow]:
     """Inputs, stored tensors, then what nodes make, in order; then the same of bodies, whose inputs are not theirs."""
     scene, stored, prefix = scope.scene, weights.weights, scope.prefix
-    sizes, constants = scene.sizes, scene.constants
+    sizes, amounts, constants = scene.sizes, scene.bytes, scene.constants
     outputs = set() if prefix else {tensor.name for tensor in scene.graph.outputs}
     for tensor in scene.graph.inputs if not prefix else ():
-        yield _tensor(tensor.name, "input", sizes[tensor.name])
+        yield _tensor(tensor.name, "input", sizes[tensor.name], amounts.get(tensor.name))
     for name in scene.graph.initializers:
         shown = prefix + name
-        yield _tensor(shown, "weight" if shown in stored else "constant", sizes[name])
+        yield _tensor(shown, "weight" if shown in stored else "constant", sizes[name], amounts.get(name))
     for node in scene.graph.nodes:
         for name in node.outputs:
             shown = prefix + name
             if name in constants:
-                yield _tensor(shown, "weight" if shown in stored else "constant", sizes[name])
+                yield _tensor(
+                    shown, "weight" if shown in stored else "constant", sizes[name], amounts.get(name)
+                )
             elif name:
-                yield _tensor(shown, "output" if name in outputs else "activation", sizes[name])
+                yield _tensor(
+                    shown, "output" if name in outputs else "activation", sizes[name], amounts.get(name)
+                )
     for below in scope.bodies.values():
         for body in below:
             yield from tensors(body, weights)
 
 
-def _tensor(name: str, role: Role, size: object) -> TensorRow:
+def _tensor(name: str, role: Role, size: object, amount: int | None) -> TensorRow:
     if type(size) is not Size:
         return TensorRow(name, role, None, None, None, False)
-    return TensorRow(name, role, size.dtype.name, size.shape, size.bytes, size.exact)
+    return TensorRow(name, role, size.dtype.name, size.shape, amount, size.exact)

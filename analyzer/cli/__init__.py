@@ -1,7 +1,7 @@
 """The command line: parse, call, show. Each command loads only the rooms that it needs.
 
-Exit status: 0 done; 1 a budget is breached (or, where asked for, a model of a batch is bad); 2 bad input or usage,
-said in one line on stderr; 130 interrupted. Results go to stdout or -o, progress to stderr.
+Exit status: 0 done; 1 a budget is breached, a verification fails (or, where asked for, a model of a batch is bad);
+2 bad input or usage, said in one line on stderr; 130 interrupted. Results go to stdout or -o, progress to stderr.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 
-from analyzer.cli import flags
+from analyzer.cli import flags, trial
 from analyzer.cli.output import PROGRAM, appended, progress_line, replaced, show, show_text, tell, write
 from analyzer.errors import AnalyzerError
 
@@ -58,6 +58,18 @@ def analyze(arguments: argparse.Namespace) -> int:
     return DONE
 
 
+def plan(arguments: argparse.Namespace) -> int:
+    """What fits, and how to train on a batch that does not."""
+    from analyzer.plan import plan
+    from analyzer.render import plan as rendered
+
+    form = flags.form(arguments)
+    memory, options = flags.memory(arguments), flags.binding(arguments)
+    found = plan(arguments.model, memory, options, target_batch=arguments.target_batch)
+    show_text(rendered.FORMS[form](found), arguments.output)
+    return DONE
+
+
 def check(arguments: argparse.Namespace) -> int:
     """One model against a budget: a line for each breach."""
     from analyzer import budget
@@ -69,6 +81,28 @@ def check(arguments: argparse.Namespace) -> int:
     told = "\n".join(map(str, breaches)) or f"within budget: {number} {'limit' if number == 1 else 'limits'}"
     write(f"{told}\n")
     return BREACHED if breaches else DONE
+
+
+def verify(arguments: argparse.Namespace) -> int:
+    """One model run, and every prediction held against it."""
+    from analyzer.render import verification as rendered
+    from analyzer.verify import verify
+
+    found = verify(arguments.model, trial.wanted(arguments), flags.sizes(arguments))
+    show_text(rendered.FORMS[arguments.format](found), arguments.output)
+    return DONE if found.passed else BREACHED
+
+
+def field(arguments: argparse.Namespace) -> int:
+    """What one position of a tensor sees, clipped to the input."""
+    from analyzer.analysis import look
+    from analyzer.cli import look as asked
+    from analyzer.render import field as rendered
+
+    form = asked.form(arguments)
+    found = look(arguments.model, arguments.tensor, asked.positions(arguments), flags.sizes(arguments))
+    show_text(rendered.FORMS[form](found), arguments.output)
+    return DONE
 
 
 def batch(arguments: argparse.Namespace) -> int:
@@ -121,6 +155,21 @@ def remote_analyze(arguments: argparse.Namespace) -> int:
     return DONE
 
 
+def remote_plan(arguments: argparse.Namespace) -> int:
+    """The plan of a server, in the same forms."""
+    from analyzer.client import Client
+    from analyzer.render import plan as rendered
+
+    form = flags.form(arguments)
+    memory, options = flags.memory(arguments), flags.binding(arguments)
+    with Client(arguments.address) as client, progress_line() as progress:
+        found = client.plan(
+            arguments.model, memory, options, target_batch=arguments.target_batch, progress=progress
+        )
+    show_text(rendered.FORMS[form](found), arguments.output)
+    return DONE
+
+
 def remote_health(arguments: argparse.Namespace) -> int:
     """Whether a server takes models."""
     from analyzer.client import Client
@@ -151,14 +200,27 @@ def ops(arguments: argparse.Namespace) -> int:
     return DONE
 
 
+def devices(arguments: argparse.Namespace) -> int:
+    """The devices that are known by name."""
+    from analyzer.render import devices
+
+    show_text(devices.FORMS[arguments.format](), arguments.output)
+    return DONE
+
+
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "analyze": analyze,
+    "plan": plan,
     "check": check,
+    "field": field,
+    "verify": verify,
     "batch": batch,
     "strip": strip,
     "ops": ops,
+    "devices": devices,
     "serve": serve,
     "remote analyze": remote_analyze,
+    "remote plan": remote_plan,
     "remote health": remote_health,
 }
 

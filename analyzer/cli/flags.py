@@ -5,10 +5,14 @@ from __future__ import annotations
 import argparse
 from typing import Any, NoReturn, TypeVar
 
+import msgspec
+
 from analyzer import __version__
+from analyzer.cli import look, trial
 from analyzer.cli.output import PROGRAM, one_line
+from analyzer.devices import Device, find
 from analyzer.errors import BadOption
-from analyzer.options import Options
+from analyzer.options import DETAILS, LEVELS, PRECISIONS, Options
 from analyzer.render import FORMS, form_of
 from analyzer.units import parse_quantity
 
@@ -35,12 +39,27 @@ def parser() -> Parser:
     one = _command(commands, "analyze", "models/googlenet.onnx --dim batch=8")
     one.add_argument("model", metavar="MODEL", help="an .onnx file; its weights need not be there")
     _add_options(one)
+    _add_device(one)
     _add_output(one)
+
+    one = _command(
+        commands, "plan", "models/resnet50.onnx --device gtx980 --target-batch 256 --optimizer momentum"
+    )
+    _add_plan(one)
 
     one = _command(commands, "check", "models/resnet50.onnx --budget budget.toml")
     one.add_argument("model", metavar="MODEL", help="an .onnx file")
     one.add_argument("--budget", metavar="FILE", required=True, help="limits in TOML, see docs/budget.md")
     _add_options(one)
+
+    one = _command(commands, "verify", "models/resnet50.onnx --batch 1,8 --threads 1,2 --level disable,all")
+    trial.add(one)
+    _add_sizes(one)
+
+    one = _command(commands, "field", "models/resnet50.onnx layer2.0.add --at 2=3 --at 3=3 -o field.svg")
+    look.add(one)
+    one.add_argument("--dim", metavar="NAME=N", action="append", type=_dim, default=[], help=DIM)
+    one.add_argument("--shape", metavar="INPUT:DIMS", action="append", type=_shape, default=[], help=SHAPE)
 
     one = _command(commands, "batch", "models -o models.jsonl --workers 4")
     one.add_argument("places", metavar="DIR_OR_GLOB", nargs="+", help="directories, globs or files")
@@ -65,6 +84,12 @@ def parser() -> Parser:
     )
     one.add_argument("-o", "--output", metavar="FILE", help="write here instead of standard output")
 
+    one = _command(commands, "devices", "--format markdown -o docs/devices.md")
+    one.add_argument(
+        "--format", choices=("table", "json", "markdown"), default="table", help="default: %(default)s"
+    )
+    one.add_argument("-o", "--output", metavar="FILE", help="write here instead of standard output")
+
     one = _command(commands, "serve", "--port 50051 --workers 4")
     one.add_argument("--host", default="127.0.0.1", help="where to listen (default: %(default)s)")
     one.add_argument("--port", type=_port, default=50051, help="0 picks a free one (default: %(default)s)")
@@ -82,15 +107,24 @@ def parser() -> Parser:
     one.add_argument("model", metavar="MODEL", help="an .onnx file; its weights stay here")
     one.add_argument("--with-weights", action="store_true", help="send the file as it is, weights included")
     _add_options(one)
+    _add_device(one)
     _add_output(one)
+    one = _command(verbs, "plan", "models/vgg16.onnx --device k20 --target-batch 256")
+    _add_plan(one)
     _command(verbs, "health", "")
     return top
 
 
+DIM, SHAPE = "bind a free dimension: seq=128", "bind an input's shape: x:1,3,224,224"
+
 HELP = {
+    "field": "what one position of a tensor sees of the input",
     "analyze": "parameters, multiply-accumulates, memory and receptive fields of a model",
     "check": "compare a model with a budget; exit with 1 if it is breached",
     "batch": "analyse many models, a line of JSON for each as it finishes",
+    "plan": "the largest batch that fits on a device, and how to train on a larger one",
+    "devices": "list the devices that are known by name",
+    "verify": "run a model and hold every prediction against it; exit with 1 if one is off",
     "strip": "write the model without its weights: the same report, a fraction of the bytes",
     "ops": "list the op types that have a rule, and what is known of each",
     "serve": "run the gRPC server until SIGTERM or Ctrl-C",
@@ -108,6 +142,23 @@ def _command(commands: argparse._SubParsersAction[Parser], name: str, example: s
 
 
 def _add_options(one: argparse.ArgumentParser) -> None:
+    _add_binding(one)
+    add = one.add_argument
+    add(
+        "--detail",
+        metavar="NAME",
+        choices=DETAILS,
+        action="append",
+        default=[],
+        help=f"also {' or '.join(DETAILS)}",
+    )
+    add("--runtime", metavar="NAME", choices=("onnxruntime",), help="predict what onnxruntime takes on a CPU")
+    add("--level", metavar="L", choices=LEVELS, default="all", help="disable, basic, extended, all (default)")
+    add("--threads", metavar="N", type=_positive, default=1, help="of its pool (default: %(default)s)")
+
+
+def _add_sizes(one: argparse.ArgumentParser) -> None:
+    """The sizes of a model's inputs."""
     add = one.add_argument
     add(
         "--dim",
@@ -125,17 +176,51 @@ def _add_options(one: argparse.ArgumentParser) -> None:
         default=[],
         help="bind an input's shape: x:1,3,224,224 or x:1x3x224x224",
     )
+
+
+def _add_binding(one: argparse.ArgumentParser) -> None:
+    """What every command asks that looks at a model."""
+    _add_sizes(one)
+    add = one.add_argument
     add(
         "--optimizer",
+        metavar="O",
         choices=("sgd", "momentum", "adam"),
         default="sgd",
-        help="whose state training memory counts (default: %(default)s)",
+        help="sgd (default), momentum or adam, in training",
     )
+    add(
+        "--training-graph",
+        metavar="G",
+        choices=("unfold", "as-is"),
+        default="unfold",
+        help="unfold (default): with folded batch norms; as-is",
+    )
+    add("--precision", metavar="P", choices=PRECISIONS, default="fp32", help="fp32 (default), fp16 or bf16")
+    add("--freeze", metavar="GLOB", action="append", default=[], help="parameters that do not learn")
+    add("--checkpoint", metavar="N", default="none", help="segments, sqrt, or none (default)")
+    add("--foreach", action="store_true", help="step for all parameters at once, as on a GPU")
     add(
         "--lenient",
         action="store_true",
-        help="report on a model that no runtime could run, as far as it goes",
+        help="report on what no runtime could run, as far as it goes",
     )
+
+
+def _add_device(one: argparse.ArgumentParser) -> None:
+    one.add_argument("--device", metavar="NAME", help="draw its roofline; or a TOML file's")
+
+
+def _add_plan(one: argparse.ArgumentParser) -> None:
+    one.add_argument("model", metavar="MODEL", help="an .onnx file; its weights need not be there")
+    memory = one.add_mutually_exclusive_group(required=True)
+    memory.add_argument("--device", metavar="NAME", help="a name that `devices` lists, or a TOML file")
+    memory.add_argument("--memory", metavar="BYTES", type=_quantity, help="so much memory, such as 12GiB")
+    one.add_argument(
+        "--target-batch", metavar="N", type=_positive, help="samples for each step of the optimizer"
+    )
+    _add_binding(one)
+    _add_output(one)
 
 
 def _add_output(one: argparse.ArgumentParser) -> None:
@@ -190,13 +275,42 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-def options(arguments: argparse.Namespace) -> Options:
+def binding(arguments: argparse.Namespace) -> Options:
+    """What `_add_binding` asks."""
     return Options(
         dims=_once("--dim", arguments.dim),
         shapes=_once("--shape", arguments.shape),
         optimizer=arguments.optimizer,
+        training_graph=arguments.training_graph,
+        precision=arguments.precision,
+        freeze=tuple(arguments.freeze),
+        checkpoint=arguments.checkpoint,
+        foreach=arguments.foreach,
         lenient=arguments.lenient,
     )
+
+
+def options(arguments: argparse.Namespace) -> Options:
+    """What `_add_options` asks, and the device where a command has that flag."""
+    device = getattr(arguments, "device", None)
+    return msgspec.structs.replace(
+        binding(arguments),
+        device=None if device is None else find(device),
+        details=tuple(dict.fromkeys(arguments.detail)),
+        runtime=arguments.runtime,
+        runtime_level=arguments.level,
+        runtime_threads=arguments.threads,
+    )
+
+
+def sizes(arguments: argparse.Namespace) -> Options:
+    """The dimensions that are bound, and nothing else."""
+    return Options(dims=_once("--dim", arguments.dim), shapes=_once("--shape", arguments.shape))
+
+
+def memory(arguments: argparse.Namespace) -> Device | int:
+    """What a plan is to fit in: one of the two was given."""
+    return find(arguments.device) if arguments.device is not None else int(arguments.memory)
 
 
 def _once(flag: str, pairs: list[tuple[str, T]]) -> dict[str, T]:

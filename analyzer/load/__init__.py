@@ -12,11 +12,21 @@ from pathlib import Path
 
 from analyzer.graph import Model
 from analyzer.load.convert import model_of
+from analyzer.load.declarations import Declared, declared_of, expose
 from analyzer.load.read import read
-from analyzer.load.strip import stripped
+from analyzer.load.strip import LOCATION, absent, stripped
 from analyzer.load.wire import structure_of_chunks
 
-__all__ = ["load", "strip", "structure_of_chunks"]
+__all__ = [
+    "LOCATION",
+    "Declared",
+    "absent_bytes",
+    "declared",
+    "exposed",
+    "load",
+    "strip",
+    "structure_of_chunks",
+]
 
 
 def load(
@@ -39,3 +49,20 @@ def strip(model: str | os.PathLike[str] | bytes) -> bytes:
     Its analysis is the model's, but for the size of the file. Raises what `load` raises for bytes that are no model.
     """
     return stripped(read(model)[0])
+
+
+def absent_bytes(model: bytes) -> int:
+    """Size of the file LOCATION that a stripped copy refers to."""
+    return absent(read(model)[0])
+
+
+def declared(model: bytes) -> Declared:
+    """What a model says of the shapes of its tensors, results of nodes among them, and of what a caller may replace."""
+    return declared_of(read(model)[0])
+
+
+def exposed(model: bytes) -> bytes:
+    """A stripped copy with every result of the main graph's nodes among its outputs."""
+    proto = read(model)[0]
+    expose(proto)
+    return proto.SerializeToString(deterministic=True)

@@ -94,8 +94,8 @@ def _graph(proto: onnx.GraphProto, opsets: Mapping[str, int], depth: int) -> _Sc
         )
         twice = names.most_common(1)[0][0]
         raise BadModel("DUPLICATE_TENSOR", f"the graph has two stored tensors named {twice!r}", tensor=twice)
-    inputs = tuple(_declared(value) for value in proto.input if value.name not in initializers)
-    outputs = tuple(_declared(value) for value in proto.output)
+    inputs = tuple(declared_tensor(value) for value in proto.input if value.name not in initializers)
+    outputs = tuple(declared_tensor(value) for value in proto.output)
     nodes = [_node(node, index, opsets, depth) for index, node in enumerate(proto.node)]
     return _scope(proto.name, inputs, outputs, initializers, nodes)
 
@@ -246,7 +246,7 @@ _READERS: Mapping[int, Any] = {
 }
 
 
-def _declared(proto: onnx.ValueInfoProto) -> Tensor:
+def declared_tensor(proto: onnx.ValueInfoProto) -> Tensor:
     return _declared_type(proto.name, proto.type)
 
 

@@ -50,7 +50,7 @@ def forget(proto: onnx.TensorProto) -> None:
 def stripped(proto: onnx.ModelProto) -> bytes:
     """The bytes of a legal model whose large tensors lie in an external file that is not there. Consumes `proto`."""
     place = 0
-    for tensor in _tensors(proto):
+    for tensor in tensors_of(proto):
         dtype = DTYPES.get(tensor.data_type)
         count = math.prod(tensor.dims)
         if (
@@ -68,7 +68,17 @@ def stripped(proto: onnx.ModelProto) -> bytes:
     return proto.SerializeToString(deterministic=True)
 
 
-def _tensors(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+def absent(proto: onnx.ModelProto) -> int:
+    """Bytes of the file that a stripped copy refers to."""
+    ends = [0]
+    for tensor in tensors_of(proto):
+        told = {entry.key: entry.value for entry in tensor.external_data}
+        if told.get("location") == LOCATION:
+            ends.append(int(told.get("offset", 0)) + int(told["length"]))
+    return max(ends)
+
+
+def tensors_of(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
     """Every stored tensor, of bodies and functions too."""
     yield from _of_graph(proto.graph)
     for function in proto.functions:

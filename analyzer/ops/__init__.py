@@ -12,6 +12,7 @@ from functools import cache
 from importlib.metadata import entry_points
 
 from analyzer.errors import BadInput
+from analyzer.ops.nchwc import blocks_of as blocks_of
 
 GROUP = "onnx_analyzer.ops"
 

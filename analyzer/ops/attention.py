@@ -76,6 +76,7 @@ def _attended(
         elementwise=form.elementwise((mask is not None) + 3 * bool(softcap)),
         spans=_spans(form, q, k, v, mask),
         saved=form.kept(q, *held, mask, y),
+        alike=q if q.rank == y.rank else None,
     )
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from analyzer.graph import Size
 from analyzer.ops.rule import Facts, refuse, rule
-from analyzer.spans import PHASES, Affine, Read, Route, in_runs
+from analyzer.spans import PHASES, Affine, Chain, Read, Regroup, Route, in_runs, moved
+
+Ints = tuple[int, ...]
 
 
 @rule("DepthToSpace", until=10)
@@ -29,7 +31,12 @@ def depth_to_space(x: Size, *, blocksize: int, mode: str = "DCR") -> Facts:
     together = Affine(1, cells, (0,), (cells - 1,))
     y = Size((batch, channels, height * blocksize, width * blocksize), x.dtype)
     lined = Route(1, spread if mode == "DCR" else together)
-    return Facts(y, spans=(Route(0), lined, in_runs(2, blocksize), in_runs(3, blocksize)))
+    # [N, (row, column, C) or (C, row, column), H, W] -> [N, C, (H, row), (W, column)]
+    cut = (blocksize, blocksize, channels) if mode == "DCR" else (channels, blocksize, blocksize)
+    order = (0, 3, 4, 1, 5, 2) if mode == "DCR" else (0, 1, 4, 2, 5, 3)
+    exact = {0: lambda: _turned(x.shape, (batch, *cut, height, width), order, y.shape)}
+    spans = (Route(0), lined, in_runs(2, blocksize), in_runs(3, blocksize))
+    return Facts(y, spans=spans, exact=exact)
 
 
 @rule("SpaceToDepth", until=27)
@@ -48,7 +55,17 @@ def space_to_depth(x: Size, *, blocksize: int, mode: str = "DCR") -> Facts:
     cells = blocksize**2
     y = Size((batch, channels * cells, height // blocksize, width // blocksize), x.dtype)
     lined = _repeated(1, channels) if mode == "DCR" else in_runs(1, cells)
-    return Facts(y, spans=(Route(0), lined, Route(2, folded), Route(3, folded)))
+    # [N, C, (H, row), (W, column)] -> [N, (row, column, C) or (C, row, column), H, W]
+    cut = (batch, channels, height // blocksize, blocksize, width // blocksize, blocksize)
+    order = (0, 3, 5, 1, 2, 4) if mode == "DCR" else (0, 1, 3, 5, 2, 4)
+    exact = {0: lambda: _turned(x.shape, cut, order, y.shape)}
+    return Facts(y, spans=(Route(0), lined, Route(2, folded), Route(3, folded)), exact=exact)
+
+
+def _turned(before: Ints, cut: Ints, order: Ints, after: Ints) -> Chain:
+    """Axes cut up, transposed and put together."""
+    turned = tuple(cut[axis] for axis in order)
+    return Chain(((Regroup(before, cut), cut), (moved(order), turned), (Regroup(turned, after), after)))
 
 
 def _repeated(axis: int, extent: int) -> Route | Read:

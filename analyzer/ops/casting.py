@@ -44,7 +44,14 @@ def _dtype(code: int) -> DType:
 def _cast(x: Size, dtype: DType) -> Facts:
     y = Size(x.shape, dtype, None if x.value is None else _converted(x.value, x.dtype, dtype))
     same_width = dtype.bits == x.dtype.bits and dtype is not STRING
-    return Facts(y, elementwise=x.count, spans=(POINTWISE, NOTHING), inplace=(x,) if same_width else ())
+    same = x if dtype is x.dtype else None
+    return Facts(
+        y,
+        elementwise=x.count,
+        spans=(POINTWISE, NOTHING),
+        strided=same,
+        inplace=(x,) if same_width else (),
+    )
 
 
 def _converted(value: Value, before: DType, after: DType) -> Value | None:

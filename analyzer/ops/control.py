@@ -9,10 +9,11 @@ some of them.
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 
 from analyzer.graph import BOOL, INT64, Known, Sequence, Size
-from analyzer.ops.rule import Body, Facts, Run, Setting, axis_of, refuse, rule
+from analyzer.ops.rule import Body, Facts, Run, Setting, Turns, axis_of, refuse, rule
 
 Ints = tuple[int, ...]
 TURNS_LIMIT = 64
@@ -33,7 +34,11 @@ def if_(condition: Setting, *, then_branch: Body, else_branch: Body, results: in
         outputs = runs[0].outputs if known else runs[1].outputs
     else:
         outputs = tuple(map(_either, runs[0].outputs, runs[1].outputs))
-    return Facts(outputs, runs=runs, exclusive=True, transparent=True)
+    taken = tuple(
+        msgspec.structs.replace(run, never=known is not None and known is not choice)
+        for run, choice in zip(runs, (True, False), strict=True)
+    )
+    return Facts(outputs, runs=taken, exclusive=True, transparent=True)
 
 
 def _either(a: Known | None, b: Known | None) -> Known | None:
@@ -96,14 +101,15 @@ def loop(
         run = Run(run.outputs, run.scene, None)
     count = len(carried)
     steady = all(map(_alike, carried, run.outputs[1 : 1 + count])) and None not in run.outputs[1:]
+    turns = Turns(2, 2, 1, count, stacked=((0, False),) * (len(run.outputs) - 1 - count))
     if not steady and trips is not None and trips <= TURNS_LIMIT:
-        return _turn_by_turn(trips, carried, body)
+        return _turn_by_turn(trips, carried, body, turns)
     kept = run.outputs[1 : 1 + count] if steady else (None,) * count
     stacked = tuple(_stacked(size, trips, 0) for size in run.outputs[1 + count :])
-    return Facts((*kept, *stacked), runs=(run,))
+    return Facts((*kept, *stacked), runs=(run,), turns=turns)
 
 
-def _turn_by_turn(trips: int, carried: tuple[Size, ...], body: Body) -> Facts:
+def _turn_by_turn(trips: int, carried: tuple[Size, ...], body: Body, turns: Turns) -> Facts:
     """Every turn described with its own counter and what the one before it left."""
     runs: list[Run] = []
     state: tuple[Known | None, ...] = carried
@@ -117,7 +123,7 @@ def _turn_by_turn(trips: int, carried: tuple[Size, ...], body: Body) -> Facts:
         len(body(Size((), INT64), Size((), BOOL), *map(_without_value, carried)).outputs) - 1 - len(carried)
     )
     stacked = tuple(_stacked(_common([row[i] for row in rows]), trips, 0) for i in range(scanned))
-    return Facts((*state, *stacked), runs=tuple(runs))
+    return Facts((*state, *stacked), runs=tuple(runs), turns=turns)
 
 
 def _goes_on(run: Run, condition: Size | None, body: Body) -> bool:
@@ -192,7 +198,22 @@ def scan(
     steady = tuple(
         after if _alike(before, after) else None for before, after in zip(states, run.outputs, strict=False)
     )
-    return Facts((*steady, *stacked), runs=(run,))
+    ways = (
+        _ways(axes, scan_input_directions, [size.rank + 1 for size in rows if size is not None]),
+        _ways(places, scan_output_directions, [size.rank for size in stacked if size is not None]),
+    )
+    sized = all(size is not None for size in (*rows, *stacked))
+    turning = Turns(0, 0, 0, len(states), *ways) if sized else None
+    return Facts((*steady, *stacked), runs=(run,), turns=turning)
+
+
+def _ways(axes: Ints, directions: Ints | None, ranks: list[int]) -> tuple[tuple[int, bool], ...]:
+    """Each axis, and whether it is gone through backwards."""
+    backwards = directions or (0,) * len(axes)
+    return tuple(
+        (axis_of(axis, rank), bool(turned))
+        for axis, turned, rank in zip(axes, backwards, ranks, strict=False)
+    )
 
 
 @rule("Scan", since=8, until=8)

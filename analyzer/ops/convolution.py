@@ -7,12 +7,17 @@ Bias is excluded. Autograd keeps the input and the weight.
 from __future__ import annotations
 
 import math
+from functools import lru_cache, partial
+
+import numpy as np
 
 from analyzer.errors import BadModel
 from analyzer.graph import Size
 from analyzer.ops.rule import Facts, refuse, rule
-from analyzer.ops.shared.sliding import Ints, check_auto_pad, grouped, routes, slide
-from analyzer.spans import PHASES, WHOLE, Read, Route, Routes, spread
+from analyzer.ops.shared.sliding import Ints, Windows, check_auto_pad, grouped, slide
+from analyzer.spans import PHASES, WHOLE, Affine, Read, Route, Routes, Rows, in_runs, spread
+
+OF_BIAS = (Route(1),)
 
 
 @rule("Conv")
@@ -43,19 +48,93 @@ def conv(
         )
     if b is not None and b.shape != w.shape[:1]:
         raise _unfit(b, outputs)
-    axes = slide(x.shape[2:], tuple(kernel), strides, pads, dilations, auto_pad)
-    positions = math.prod(axis.out for axis in axes)
-    y = Size((x.shape[0], outputs, *(axis.out for axis in axes)), x.dtype)
-    depth = math.prod(w.shape[1:])
-    reads: Routes = (Route(0), grouped(group, inputs, outputs), *routes(axes))
-    weight: Routes = (Route(1), *(WHOLE,) * (len(w.shape) - 1))
+    windows = slide(x.shape[2:], tuple(kernel), strides, pads, dilations, auto_pad)
+    y = Size((x.shape[0], outputs, *windows.outs), x.dtype)
+    rows, columns = windows.positions, math.prod(w.shape[1:])
+    reads: Routes = (Route(0), grouped(group, inputs, outputs), *windows.routes)
     return Facts(
         y,
-        macs=y.count * depth,
-        spans=(reads, weight),
+        macs=x.shape[0] * outputs * rows * columns,
+        spans=(reads, _of_weight(len(w.shape)), OF_BIAS),
+        exact={1: partial(_taps_inside, windows, x.shape[2:])},
         saved=(x, w),
-        lowering=positions * depth,
+        follows=(x,),
+        folds=None if b is None else (w, b),
+        lowering=(rows, columns),
+        workspace=_workspace(
+            x,
+            w,
+            y,
+            max(axis.stride for axis in windows.axes),
+            columns * rows if max(kernel) > 1 else 0,
+            group,
+        ),
+        last=_workspace_last(w, y, group),
     )
+
+
+_BLOCK = 16
+"""Channels that stand together in the layout of oneDNN's kernels, with AVX-512."""
+_PLAIN_CHANNELS = 4
+"""So few channels of an input stay as they are."""
+_NATIVE_COUNT = 20480
+"""Elements up to which one picture and small kernels are left to a product with the lowered matrix."""
+
+
+def _workspace(x: Size, w: Size, y: Size, stride: int, lowered: int, group: int) -> tuple[int, int]:
+    """What PyTorch takes on a CPU: input, weight and output in blocks of channels, or the lowered matrix.
+
+    Forward the blocks of all three, then those of the output beside it. Backward, to the input, first blocks of all and
+    then, where it strides, a second copy of the gradient; to the weight blocks again, beside the input's gradient, and
+    in the end the weight's own.
+    """
+    width = (x.dtype.bits or 0) // 8
+    if group == 1 and x.shape[0] == 1 and x.count <= _NATIVE_COUNT and min(w.shape[2:], default=1) <= 3:
+        return lowered * width, lowered * width
+    inputs = 0 if x.shape[1] <= _PLAIN_CHANNELS else _blocked(x, width)
+    weight, outputs = _blocked(w, width), _blocked(y, width)
+    plain, result, own = x.count * width, y.count * width, w.count * width
+    forward = max(inputs + weight + outputs - result, outputs)
+    to_input = inputs + (2 if stride > 1 else 1) * plain
+    to_weight = plain + weight + max(inputs + outputs, own)
+    return forward, max(to_input, to_weight) - plain - own
+
+
+def _workspace_last(w: Size, y: Size, group: int) -> tuple[int, int]:
+    """The same with channels last, as the kernels have them too: the weight's own layout remains, of which backward
+    each group fills whole blocks of both channels.
+    """
+    width = (w.dtype.bits or 0) // 8
+    outputs, inputs, *kernel = w.shape
+    blocks = -(-(outputs // group) // _BLOCK) * -(-inputs // _BLOCK) * group
+    weight = blocks * _BLOCK * _BLOCK * math.prod(kernel) * width
+    return _blocked(w, width), weight + max(w.count, y.count) * width
+
+
+def _blocked(size: Size, width: int) -> int:
+    """Bytes with channels filled up to whole blocks."""
+    channels = size.shape[1]
+    return (
+        size.count // max(channels, 1) * -(-channels // _BLOCK) * _BLOCK * width
+        if channels > 1
+        else size.count * width
+    )
+
+
+@lru_cache
+def _of_weight(rank: int) -> Routes:
+    """An output channel reads its own filter."""
+    return (Route(1), *(WHOLE,) * (rank - 1))
+
+
+def _taps_inside(windows: Windows, spatial: Ints) -> tuple[Route | Read | Rows, ...]:
+    """Of its own filter, each position reads the taps that do not lie in the padding."""
+    found: list[Route | Read | Rows] = [*_of_weight(2)]
+    for place, (axis, length) in enumerate(zip(windows.axes, spatial, strict=True), 2):
+        taps = np.arange(axis.kernel)
+        rows = axis.stride * np.arange(axis.out)[:, None] - axis.pad + axis.dilation * taps
+        found.append(Rows(place, np.where((rows >= 0) & (rows < length), taps, -1)))
+    return tuple(found)
 
 
 @rule("ConvTranspose")
@@ -109,13 +188,43 @@ def conv_transpose(
         for i in range(rank)
     )
     reads: Routes = (Route(0), grouped(group, w.shape[0] // group, y.shape[1]), *spatial)
-    weight: Routes = (WHOLE, Route(1) if group == 1 else WHOLE, *(WHOLE,) * rank)
+    weight: Routes = (*_own_filters(group, w.shape), *(WHOLE,) * rank)
     return Facts(
         y,
         macs=x.count * math.prod(w.shape[1:]),
-        spans=(reads, weight),
+        spans=(reads, weight, OF_BIAS),
+        exact={1: lambda: (*weight[:2], *_taps_met(kernel, strides, dilations, begin, x.shape[2:], out))},
         saved=(x, w),
-        lowering=math.prod(x.shape[2:]) * math.prod(w.shape[1:]),
+        follows=(x,),
+        folds=None if b is None else (w, b),
+        lowering=(math.prod(x.shape[2:]), math.prod(w.shape[1:])),
+    )
+
+
+def _taps_met(
+    kernel: Ints, strides: Ints, dilations: Ints, begin: Ints, spatial: Ints, out: Ints
+) -> tuple[Rows, ...]:
+    """The taps through which each position of the result is written to."""
+    found = []
+    for place, length in enumerate(spatial):
+        taps = np.arange(kernel[place])
+        moved = np.arange(out[place])[:, None] + begin[place] - dilations[place] * taps
+        met = (moved >= 0) & (moved % strides[place] == 0) & (moved < strides[place] * length)
+        found.append(Rows(2 + place, np.where(met, taps, -1)))
+    return tuple(found)
+
+
+def _own_filters(group: int, shape: Ints) -> Routes:
+    """An output channel reads the rows of its group, and there the column that is its own."""
+    each = shape[1]
+    if group == 1:
+        return (WHOLE, Route(1))
+    if not 0 < each <= PHASES:
+        return (WHOLE, WHOLE)
+    columns = tuple(range(each))
+    return (
+        in_runs(1, each, shape[0] // group, shape[0] // group),
+        Route(1, Affine(each, 0, columns, columns)),
     )
 
 

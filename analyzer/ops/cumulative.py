@@ -40,7 +40,8 @@ def _running(
         return Size(x.shape, x.dtype), OPAQUE
     along = axis_of(axis.ints()[0], rank)
     routes: list[Route | Read] = list(straight(rank))
-    routes[along] = Read("suffix" if reverse else "prefix", along)
+    shift = 0 if not exclusive else 1 if reverse else -1
+    routes[along] = Read("suffix" if reverse else "prefix", along, shift)
 
     def folded(values: Value) -> Value:
         turned = np.flip(values, along) if reverse else values

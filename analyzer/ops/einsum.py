@@ -13,7 +13,7 @@ from collections import Counter
 import msgspec
 
 from analyzer.graph import Size
-from analyzer.ops.rule import Facts, refuse, rule
+from analyzer.ops.rule import Facts, Kept, refuse, rule
 from analyzer.spans import WHOLE, Route
 
 TRIED_OPERANDS = 6
@@ -53,18 +53,58 @@ def einsum(*operands: Size, equation: str) -> Facts:
     extents = _extents(terms, operands)
     y = Size(tuple(extents[label] for label in result), operands[0].dtype)
     uses = Counter(label for term in terms for label in set(term))
-    factors, steps = [], 0
+    factors, steps, sums = [], 0, list[Size]()
     for x, term in zip(operands, terms, strict=True):
         axes = dict(zip(term, x.shape, strict=True))
         alone = {label for label in axes if uses[label] == 1 and label not in result}
         steps += math.prod(axes.values()) if alone else 0
+        sums.append(Size(tuple(axes[label] for label in term if label not in alone), x.dtype) if alone else x)
         factors.append(_Factor({label: extent for label, extent in axes.items() if label not in alone}))
     best = _cheapest(factors, frozenset(result))
-    saved = (*operands, *(Size((count,), y.dtype) for count in best.between)) if len(operands) > 1 else ()
+    saved: tuple[Size | Kept, ...] = ()
+    order = None
+    if len(operands) == 2:
+        left, right = (
+            [label for label in term if label in factors[place].extents] for place, term in enumerate(terms)
+        )
+        saved, order = _kept(sums, (left, right), result)
+    elif operands[1:]:
+        saved = (*sums, *(Size((count,), y.dtype) for count in best.between))
     spans = tuple(
         tuple(Route(result.index(label)) if label in result else WHOLE for label in term) for term in terms
     )
-    return Facts(y, macs=best.macs, elementwise=steps, spans=spans, saved=saved)
+    return Facts(y, macs=best.macs, elementwise=steps, spans=spans, saved=saved, order=order)
+
+
+def _kept(
+    sides: list[Size], terms: tuple[list[str], list[str]], result: Labels
+) -> tuple[tuple[Size | Kept, ...], tuple[int, ...] | None]:
+    """Both sides as batches of matrices [both's axes, own axes, summed axes], and the order in which the product is
+    laid out.
+    """
+    wide = [
+        {label for label, dim in zip(term, x.shape, strict=True) if dim > 1}
+        for term, x in zip(terms, sides, strict=True)
+    ]
+    both = [label for label in result if label in wide[0] & wide[1]]
+    summed = sorted((wide[0] & wide[1]) - set(result))
+    left, right = sides
+    if not summed and not (set(terms[0]) & set(terms[1])) - set(result):  # a product element by element
+        return (Kept(left, right), Kept(right, left)), None
+    own = [[label for label in result if label in side and label not in both] for side in wide]
+    rest = [label for label in result if label not in wide[0] | wide[1]]
+    kept = []
+    for place, (x, other) in enumerate(((left, right), (right, left))):
+        groups = (both, own[0], summed) if place == 0 else (both, summed, own[1])
+        extent = dict(zip(terms[place], x.shape, strict=True))
+        labels = [label for group in groups for label in group]
+        labels += [label for label in terms[place] if label not in labels]  # axes of 1
+        order = tuple(terms[place].index(label) for label in labels)
+        shape = tuple(x.shape[axis] for axis in order)
+        flat = tuple(math.prod(extent[label] for label in group) for group in groups)
+        kept.append(Kept(x, other, order, (shape, flat)))
+    laid = tuple(result.index(label) for label in (*rest, *both, *own[0], *own[1]))
+    return tuple(kept), None if laid == tuple(sorted(laid)) else laid
 
 
 def _parse(equation: str, operands: tuple[Size, ...]) -> tuple[list[Labels], Labels]:

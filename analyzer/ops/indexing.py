@@ -22,9 +22,15 @@ from analyzer.spans import (
     POINTWISE,
     WHOLE,
     Affine,
+    Chain,
+    Exact,
+    Picks,
+    Places,
     Read,
+    Regroup,
     Route,
     Routes,
+    Rows,
     crop,
     spread,
     straight,
@@ -75,7 +81,20 @@ def gather(x: Size, indices: Setting, *, axis: int = 0) -> Facts:
     routes: list[Route | Read] = [Route(a if a < axis else a + width - 1) for a in range(rank)]
     routes[axis] = _picked(indices, x.shape[axis], axis)
     chosen: Routes = tuple(Route(axis + a) for a in range(width))
-    return Facts(Size(shape, x.dtype, value), spans=(tuple(routes), chosen), saved=(indices,))
+    y, spans = Size(shape, x.dtype, value), (tuple(routes), chosen)
+    exact = None if indices.value is None else {0: lambda: _gathered(x.shape, indices, axis, shape)}
+    if not indices.shape:  # one row: the axis vanishes
+        return Facts(y, spans=spans, exact=exact, strided=x)
+    return Facts(y, spans=spans, exact=exact, saved=(indices,))
+
+
+def _gathered(before: Ints, indices: Size, axis: int, after: Ints) -> Chain:
+    """Rows picked one by one, then laid out as the indices are."""
+    assert indices.value is not None
+    rows = indices.value.reshape(-1).astype(np.int64) % max(before[axis], 1)
+    ways = tuple(Rows(a, rows) if a == axis else Route(a) for a in range(len(before)))
+    picked = (*before[:axis], rows.size, *before[axis + 1 :])
+    return Chain(((ways, picked), (Regroup(picked, after), after)))
 
 
 def _picked(indices: Size, length: int, axis: int) -> Route | Read:
@@ -99,7 +118,15 @@ def gather_elements(x: Size, indices: Setting, *, axis: int = 0) -> Facts:
     y = Size(indices.shape, x.dtype, known(indices.count, _taken, x, indices, axis=axis))
     routes: list[Route | Read] = list(straight(len(x.shape)))
     routes[axis] = DATA if indices.value is None else WHOLE
-    return Facts(y, spans=(tuple(routes), POINTWISE), saved=(indices,))
+    exact = None
+    if (rows := indices.value) is not None:
+        exact = {0: lambda: Picks(_taken(_numbered(x.shape), rows, axis))}
+    return Facts(y, spans=(tuple(routes), POINTWISE), exact=exact, saved=(indices,))
+
+
+def _numbered(shape: Ints) -> Places:
+    """Elements by their numbers."""
+    return np.arange(math.prod(shape)).reshape(shape)
 
 
 def _check_beside(what: str, indices: Size, x: Size, axis: int) -> None:
@@ -129,7 +156,19 @@ def gather_nd(x: Size, indices: Setting, *, batch_dims: int = 0) -> Facts:
     routes += _boxed(x, indices, batch_dims, named, lambda run: crop(*run))
     routes += [Route(places + a) for a in range(len(x.shape) - batch_dims - named)]
     chosen: Routes = (*(Route(a) for a in range(places)), WHOLE)
-    return Facts(Size(shape, x.dtype, value), spans=(tuple(routes), chosen), saved=(indices,))
+    exact = None
+    if indices.value is not None and indices.count:
+        exact = {0: lambda: Picks(_told(x.shape, indices.value, batch_dims).reshape(shape))}
+    return Facts(Size(shape, x.dtype, value), spans=(tuple(routes), chosen), exact=exact, saved=(indices,))
+
+
+def _told(shape: Ints, indices: Value, batch_dims: int) -> Places:
+    """The numbers of the elements that rows of `indices` name."""
+    lead, named = math.prod(shape[:batch_dims]), indices.shape[-1]
+    rows = indices.astype(np.int64).reshape(lead, -1, named)
+    batch = np.arange(lead)[:, None]
+    found: Places = _numbered((lead, *shape[batch_dims:]))[(batch, *np.moveaxis(rows, -1, 0))]
+    return found
 
 
 def _named(x: Size, indices: Size, batch_dims: int = 0) -> tuple[int, int]:
@@ -190,12 +229,42 @@ def scatter_nd(x: Size, indices: Setting, updates: Size, *, reduction: str = "no
         )
     place = _REDUCTIONS.get(reduction)
     value = known(x.count, _placed_rows, x, indices, updates, place=place) if named else None
+    exact = None
+    if (rows := indices.value) is not None and updates.count:
+        exact = _written_over(lambda: _told(x.shape, rows, 0).reshape(-1), x.shape, place is None)
     routes: list[Route | Read] = [DATA if indices.value is None else WHOLE] * places
     if places == named:
         routes = _boxed(x, indices, 0, named, _written)
     routes += [Route(named + a) for a in range(len(x.shape) - named)]
     chosen = tuple(DATA if indices.value is None else WHOLE for _ in indices.shape)
-    return _scattered(x, indices, updates, value, reduction, (POINTWISE, chosen, tuple(routes)))
+    return _scattered(x, (), updates, value, reduction, (POINTWISE, chosen, tuple(routes)), exact)
+
+
+def _written_over(
+    targets: Callable[[], Places], shape: Ints, replaced: bool
+) -> dict[int, Callable[[], Exact]]:
+    """What a scatter reads of operand 0, which is `replaced` or added to, and of operand 2, whose elements go to
+    `targets`: of several to one place the last replaces the others.
+    """
+
+    def kept() -> Exact:
+        places = _numbered(shape)
+        places.reshape(-1)[targets()] = -1
+        return Picks(places)
+
+    def placed() -> Exact:
+        told = targets()
+        if replaced:
+            places = np.full(math.prod(shape), -1)
+            places[told] = np.arange(told.size)
+            return Picks(places.reshape(shape))
+        order = np.argsort(told, kind="stable")
+        first = np.searchsorted(told[order], told[order])  # where the run of one target begins
+        several = np.full((math.prod(shape), int((np.arange(told.size) - first).max()) + 1), -1)
+        several[told[order], np.arange(told.size) - first] = order
+        return Picks(several.reshape(*shape, -1))
+
+    return {0: kept, 2: placed} if replaced else {2: placed}
 
 
 def _written(run: Run) -> Affine:
@@ -218,12 +287,18 @@ def _placed_rows(x: Value, indices: Value, updates: Value, place: Callable[..., 
 
 
 def _scattered(
-    x: Size, indices: Size, updates: Size, value: Value | None, reduction: str, spans: tuple[Any, ...]
+    x: Size,
+    kept: tuple[Size, ...],
+    updates: Size,
+    value: Value | None,
+    reduction: str,
+    spans: tuple[Any, ...],
+    exact: dict[int, Callable[[], Exact]] | None = None,
 ) -> Facts:
     y = Size(x.shape, x.dtype, value)
-    saved = (x, indices, updates, y) if reduction in ("mul", "max", "min") else (indices,)
+    saved = (x, *kept, updates, y) if reduction in ("mul", "max", "min") else kept
     steps = updates.count if reduction in _REDUCTIONS else 0
-    return Facts(y, elementwise=steps, spans=spans, saved=saved, inplace=(x,))
+    return Facts(y, elementwise=steps, spans=spans, exact=exact, saved=saved, inplace=(x,))
 
 
 @rule("Scatter", since=9)
@@ -245,15 +320,25 @@ def scatter_elements(
     value = known(x.count, _placed_elements, x, indices, updates, axis=axis, place=_REDUCTIONS.get(reduction))
     routes: list[Route | Read] = list(straight(len(x.shape)))
     routes[axis] = DATA if indices.value is None else WHOLE
-    return _scattered(x, indices, updates, value, reduction, (POINTWISE, tuple(routes), tuple(routes)))
+    exact = None
+    if (rows := indices.value) is not None and updates.count:
+        targets = lambda: _numbered(x.shape)[_beside(rows, axis)].reshape(-1)  # noqa: E731
+        exact = _written_over(targets, x.shape, reduction not in _REDUCTIONS)
+    spans = (POINTWISE, tuple(routes), tuple(routes))
+    return _scattered(x, (indices,), updates, value, reduction, spans, exact)
 
 
 def _placed_elements(
     x: Value, indices: Value, updates: Value, axis: int, place: Callable[..., Any] | None
 ) -> Value:
+    return _placed(x, _beside(indices, axis), updates, place)
+
+
+def _beside(indices: Value, axis: int) -> tuple[Any, ...]:
+    """Where elements of the places of `indices` lie that move along `axis` only."""
     where: list[Any] = [*np.indices(indices.shape, sparse=True)]
     where[axis] = indices.astype(np.int64)
-    return _placed(x, tuple(where), updates, place)
+    return tuple(where)
 
 
 @rule("TensorScatter", since=24)
@@ -280,12 +365,26 @@ def tensor_scatter(
     else:
         routes[axis] = WHOLE
     saved = () if write_indices is None else (write_indices,)
+    exact = None
+    if starts is not None and update.count:
+        rows = (0,) * cache.shape[0] if write_indices is None else write_indices.ints()
+        exact = _written_over(lambda: _from(cache.shape, update.shape, rows, axis), cache.shape, True)
+        exact[1] = exact.pop(2)
     return Facts(
         Size(cache.shape, cache.dtype),
         spans=(POINTWISE, tuple(routes), (DATA,)),
+        exact=exact,
         saved=saved,
         inplace=(cache,),
     )
+
+
+def _from(shape: Ints, update: Ints, starts: Ints, axis: int) -> Places:
+    """The numbers of the elements that an update is written to, each sample from its own start on, round the end."""
+    where: list[Any] = [*np.indices(update, sparse=True)]
+    where[axis] = (np.reshape(starts, (-1,) + (1,) * (len(shape) - 1)) + where[axis]) % shape[axis]
+    found: Places = _numbered(shape)[tuple(where)]
+    return found.reshape(-1)
 
 
 @rule("OneHot", since=9)
@@ -329,7 +428,14 @@ def trilu(x: Size, k: Setting | None = None, *, upper: int = 1) -> Facts:
     known_k = k is None or k.value is not None
     diagonal = 0 if k is None or k.value is None else int(k.value.reshape(-1)[0])
     value = known(x.count, lambda v: part(v, diagonal), x) if known_k else None
-    return Facts(Size(x.shape, x.dtype, value), spans=(POINTWISE, NOTHING), inplace=(x,))
+    exact = {0: lambda: Picks(_triangle(x.shape, part, diagonal))} if known_k else None
+    return Facts(Size(x.shape, x.dtype, value), spans=(POINTWISE, NOTHING), exact=exact, inplace=(x,))
+
+
+def _triangle(shape: Ints, part: Callable[..., Any], diagonal: int) -> Places:
+    """The numbers of the elements that are left."""
+    kept = part(np.ones(shape[-2:], bool), diagonal)
+    return np.where(kept, _numbered(shape), -1)
 
 
 @rule("ReverseSequence", since=10)
@@ -343,4 +449,15 @@ def reverse_sequence(x: Size, lengths: Setting, *, batch_axis: int = 1, time_axi
         raise refuse("LENGTHS_SHAPE", f"sequence_lens {lengths.shape} for a batch of {x.shape[batch_axis]}")
     routes: list[Route | Read] = list(straight(len(x.shape)))
     routes[time_axis] = DATA if lengths.value is None else Read("global", time_axis)
-    return Facts(Size(x.shape, x.dtype), spans=(tuple(routes), (Route(batch_axis),)))
+    exact = None
+    if lengths.value is not None:
+        exact = {0: lambda: Picks(_reversed(x.shape, lengths.ints(), batch_axis, time_axis))}
+    return Facts(Size(x.shape, x.dtype), spans=(tuple(routes), (Route(batch_axis),)), exact=exact)
+
+
+def _reversed(shape: Ints, lengths: Ints, batch_axis: int, time_axis: int) -> Places:
+    """Elements by number, the first rows of each sample in reverse order."""
+    places = np.moveaxis(_numbered(shape), (batch_axis, time_axis), (0, 1))
+    for sample, length in enumerate(lengths):
+        places[sample, :length] = places[sample, :length][::-1].copy()
+    return np.moveaxis(places, (0, 1), (batch_axis, time_axis))

@@ -6,7 +6,7 @@ import math
 from functools import lru_cache
 
 from analyzer.graph import Size
-from analyzer.ops.rule import Facts, broadcast, refuse, rule
+from analyzer.ops.rule import Facts, Kept, broadcast, refuse, rule
 from analyzer.spans import POINTWISE, WHOLE, Read, Route
 
 
@@ -32,8 +32,9 @@ def gemm(
     if c is not None and c.shape not in ((columns,), y.shape) and broadcast(y.shape, c.shape) != y.shape:
         raise refuse("SHAPES_DO_NOT_BROADCAST", f"bias {c.shape} does not broadcast to {y.shape}")
     left, right = (Route(0), WHOLE), (WHOLE, Route(1))
+    folds = None if c is None or c.count != columns else (b, c)
     spans = (left[::-1] if transA else left, right[::-1] if transB else right, POINTWISE)
-    return Facts(y, macs=y.count * depth, spans=spans, saved=(a, b))
+    return Facts(y, macs=y.count * depth, spans=spans, saved=(Kept(a, b), Kept(b, a)), folds=folds)
 
 
 @rule("MatMul")
@@ -53,7 +54,21 @@ def matmul(a: Size, b: Size) -> Facts:
         _side(len(a.shape), len(shape), len(batch), len(a.shape) - 2),
         _side(len(b.shape), len(shape), len(batch), len(b.shape) - 1),
     )
-    return Facts(y, macs=math.prod((*batch, rows, columns, left[-1])), spans=spans, saved=(a, b))
+    kept = _kept(a, b, (*batch, *left[-2:]), (*batch, *right[-2:]))
+    return Facts(y, macs=math.prod((*batch, rows, columns, left[-1])), spans=spans, saved=kept)
+
+
+def _kept(a: Size, b: Size, left: tuple[int, ...], right: tuple[int, ...]) -> tuple[Kept, Kept]:
+    """Each side for the other's gradient: as one matrix where the other is no batch, else as a batch of matrices."""
+    if len(b.shape) < 3:
+        folded = (a.shape, (math.prod(a.shape[:-1]), a.shape[-1])) if len(a.shape) > 2 else None
+        return Kept(a, b, folded=folded), Kept(b, a)
+    if len(a.shape) < 3:
+        return Kept(a, b), Kept(b, a, folded=(b.shape, (math.prod(b.shape[:-2]), *b.shape[-2:])))
+    return tuple(  # type: ignore[return-value]  # two
+        Kept(side, other, folded=(shape, (math.prod(shape[:-2]), *shape[-2:])))
+        for side, other, shape in ((a, b, left), (b, a, right))
+    )
 
 
 @lru_cache(maxsize=256)  # a handful of ranks

@@ -1,4 +1,5 @@
-"""Data movement: reshape, transpose, join, cut, pad, repeat. Nothing is computed: no flops, and autograd keeps nothing.
+"""Data movement: reshape, transpose, join, cut, pad, repeat. Nothing is computed: no flops, and autograd keeps nothing
+but what a mirror shows.
 
 Values ride along where small and known: this is where the shape arithmetic of exported models happens.
 """
@@ -6,12 +7,30 @@ Values ride along where small and known: this is where the shape arithmetic of e
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from analyzer.graph import INT64, Known, Size
 from analyzer.ops.rule import Facts, Setting, axis_of, broadcast, known, refuse, rule
-from analyzer.spans import DATA, NOTHING, POINTWISE, Each, Read, Regroup, Route, Span, crop, moved, straight
+from analyzer.spans import (
+    DATA,
+    NOTHING,
+    POINTWISE,
+    WHOLE,
+    Each,
+    Exact,
+    Places,
+    Read,
+    Regroup,
+    Route,
+    Rows,
+    Span,
+    crop,
+    moved,
+    straight,
+)
 
 Ints = tuple[int, ...]
 
@@ -126,7 +145,7 @@ def transpose(x: Size, *, perm: Ints | None = None) -> Facts:
     y = Size(
         tuple(x.shape[axis] for axis in order), x.dtype, None if x.value is None else x.value.transpose(order)
     )
-    return Facts(y, spans=moved(order))
+    return Facts(y, spans=moved(order), strided=x)
 
 
 @rule("Concat", since=4)
@@ -144,11 +163,13 @@ def concat(first: Size, *rest: Size, axis: int) -> Facts:
     spans, offset = [], 0
     for part in parts:
         routes: list[Route | Read] = list(straight(rank))
-        if offset:
-            routes[axis] = Route(axis, crop(-offset))
+        if rest:
+            routes[axis] = Route(
+                axis, crop(-offset)
+            )  # the first part as well: beyond its end nothing is read
         spans.append(tuple(routes))
         offset += part.shape[axis]
-    return Facts(Size(shape, first.dtype, value), spans=tuple(spans))
+    return Facts(Size(shape, first.dtype, value), spans=tuple(spans), passes=parts)
 
 
 def _split(x: Size, axis: int, sizes: Ints, results: int) -> Facts:
@@ -164,7 +185,7 @@ def _split(x: Size, axis: int, sizes: Ints, results: int) -> Facts:
         value = None if x.value is None else np.take(x.value, range(start, start + size), axis=axis)
         outputs.append(Size((*x.shape[:axis], size, *x.shape[axis + 1 :]), x.dtype, value))
         start += size
-    return Facts(tuple(outputs), spans=Each(tuple(spans)))
+    return Facts(tuple(outputs), spans=Each(tuple(spans)), strided=x)
 
 
 def _halves(length: int, parts: int) -> Ints:
@@ -228,14 +249,29 @@ def _sliced(x: Size, starts: Ints, ends: Ints, axes: Ints | None, steps: Ints | 
             "SLICE", f"starts {starts}, ends {ends}, axes {axes} and steps {steps} do not fit together"
         )
     shape, routes, value = list(x.shape), list[Route | Read](straight(rank)), x.value
+    turned: dict[int, range] = {}
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
         rows = _cut(x.shape[axis], start, end, step)
         if rows == range(x.shape[axis]):
             continue
         shape[axis] = len(rows)
         routes[axis] = Route(axis, crop(rows.start, rows.step)) if rows.step > 0 else Read("global", axis)
+        if rows.step < 0:
+            turned[axis] = rows
         value = None if value is None else np.take(value, rows, axis=axis)
-    return Facts(Size(tuple(shape), x.dtype, value), spans=(tuple(routes), NOTHING))
+    forward = x if min(steps, default=1) > 0 else None  # backward is a copy
+    exact = {0: lambda: _by_rows(routes, {axis: np.array(rows) for axis, rows in turned.items()})}
+    return Facts(
+        Size(tuple(shape), x.dtype, value),
+        spans=(tuple(routes), NOTHING),
+        exact=exact if turned else None,
+        strided=forward,
+    )
+
+
+def _by_rows(routes: Sequence[Route | Read], places: Mapping[int, Places]) -> Exact:
+    """`routes`, but for axes of which the rows at these places are read, each on its own."""
+    return tuple(Rows(axis, places[axis]) if axis in places else route for axis, route in enumerate(routes))
 
 
 def _cut(length: int, start: int, end: int, step: int) -> range:
@@ -265,7 +301,7 @@ def slice_(
         routes = list[Route | Read](straight(len(x.shape)))
         for axis in cut:
             routes[axis_of(axis, len(x.shape))] = DATA
-        return Facts(Size(x.shape, x.dtype, exact=False), spans=(tuple(routes), NOTHING))
+        return Facts(Size(x.shape, x.dtype, exact=False), spans=(tuple(routes), (WHOLE,)))
     named = None if axes is None else axes.ints()
     return _sliced(x, starts.ints(), ends.ints(), named, None if steps is None else steps.ints())
 
@@ -323,7 +359,23 @@ def _padded(x: Size, pads: Ints, axes: Ints, mode: str, constant: Size | None) -
         Route(axis, crop(-begin)) if begin or end else Route(axis)
         for axis, (begin, end) in enumerate(amounts)
     )
-    return Facts(Size(shape, x.dtype, value), spans=(routes, NOTHING))
+    exact = {0: lambda: _by_rows(routes, _shown(x.shape, amounts, mode))}
+    return Facts(
+        Size(shape, x.dtype, value),
+        spans=(routes, NOTHING),
+        saved=() if mode == "constant" else (x,),
+        exact=None if mode == "constant" else exact,
+    )
+
+
+def _shown(shape: Ints, amounts: list[tuple[int, int]], mode: Any) -> dict[int, Places]:
+    """The rows that stand along each padded axis where nothing is added but rows that are there."""
+    places = {}
+    for axis, (dim, (begin, end)) in enumerate(zip(shape, amounts, strict=True)):
+        if begin or end:
+            kept = np.arange(max(-begin, 0), dim - max(-end, 0))
+            places[axis] = np.pad(kept, (max(begin, 0), max(end, 0)), mode=mode)
+    return places
 
 
 def _check_mirror(x: Size, amounts: list[tuple[int, int]]) -> None:
@@ -350,6 +402,7 @@ def expand(x: Size, shape: Setting) -> Facts:
     return Facts(
         Size(full, x.dtype, known(math.prod(full), lambda v: np.broadcast_to(v, full), x)),
         spans=(POINTWISE, NOTHING),
+        strided=x,
     )
 
 
@@ -369,9 +422,17 @@ def tile(x: Size, repeats: Setting) -> Facts:
         raise refuse("REPEATS", f"repeats {times} has a negative entry")
     shape = tuple(dim * n for dim, n in zip(x.shape, times, strict=True))
     routes = tuple(Route(axis) if n == 1 else Read("global", axis) for axis, n in enumerate(times))
+    repeated = {axis: n for axis, n in enumerate(times) if n != 1}
     return Facts(
-        Size(shape, x.dtype, known(math.prod(shape), lambda v: np.tile(v, times), x)), spans=(routes, NOTHING)
+        Size(shape, x.dtype, known(math.prod(shape), lambda v: np.tile(v, times), x)),
+        spans=(routes, NOTHING),
+        exact={0: lambda: _by_rows(routes, _again(x.shape, repeated))} if repeated else None,
     )
+
+
+def _again(shape: Ints, times: Mapping[int, int]) -> dict[int, Places]:
+    """The rows of repeated axes."""
+    return {axis: np.tile(np.arange(shape[axis]), n) for axis, n in times.items()}
 
 
 @rule("Shape", until=14)

@@ -7,6 +7,10 @@ macs count what is multiplied, the filling included.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 import msgspec
 import numpy as np
 
@@ -20,6 +24,17 @@ from analyzer.spans import Route, Routes, straight
 NCHWC = "com.microsoft.nchwc"
 BLOCK = 16
 """Channels of a block where the processor has 512-bit vectors; others have 8, and the file does not say which."""
+_KNOWN: ContextVar[int | None] = ContextVar("block", default=None)
+
+
+@contextmanager
+def blocks_of(channels: int | None) -> Iterator[None]:
+    """Within, blocks are known to have so many channels: for who can tell which processor a graph was made for."""
+    token = _KNOWN.set(channels)
+    try:
+        yield
+    finally:
+        _KNOWN.reset(token)
 
 
 @rule("Conv", domain=NCHWC)
@@ -101,8 +116,10 @@ def global_average_pool(x: Size) -> Facts:
 def reorder_input(x: Size, *, channels_last: int = 0) -> Facts:
     """Into blocks. The shape is a bound where blocks of 8 would need less filling than blocks of 16."""
     n, channels, *spatial = channels_first(x.shape) if channels_last else x.shape
-    filled = -(-channels // BLOCK) * BLOCK
-    y = Size((n, filled, *spatial), x.dtype, exact=filled - channels < BLOCK // 2)
+    known = _KNOWN.get()
+    block = known or BLOCK
+    filled = -(-channels // block) * block
+    y = Size((n, filled, *spatial), x.dtype, exact=known is not None or filled - channels < BLOCK // 2)
     last = x.rank - 1
     routes: Routes = (
         (Route(0), *(Route(axis + 1) for axis in range(1, last)), Route(1))

@@ -14,7 +14,7 @@ from msgspec import structs
 
 from analyzer.graph import FLOAT32, Size
 from analyzer.ops.rule import Buffer, Facts, axis_of, broadcast, refuse, rule
-from analyzer.spans import POINTWISE, WHOLE, Affine, Read, Route, Span, in_runs, straight
+from analyzer.spans import POINTWISE, WHOLE, Affine, Each, Read, Route, Span, in_runs, reduced, straight
 
 
 def _reading(rank: int, axes: tuple[int, ...]) -> tuple[Route | Read, ...]:
@@ -26,6 +26,7 @@ def _reading(rank: int, axes: tuple[int, ...]) -> tuple[Route | Read, ...]:
 
 
 WHOLE_VECTOR = (WHOLE,)
+BY_CHANNEL: tuple[Span, ...] = (POINTWISE, (Route(1),))
 
 
 def _batch_norm(
@@ -39,12 +40,16 @@ def _batch_norm(
             )
     y, mean = Size(x.shape, x.dtype), others[-1]
     statistics = tuple(Size(mean.shape, mean.dtype) for _ in range(4))
+    kept = (x, scale, Size(mean.shape, scale.dtype), Size(mean.shape, scale.dtype))
+    room = (0, x.bytes or 0)  # backward a second array of the input's size
+    said = Facts((y, *statistics), saved=kept, follows=(x,), over_batch=True, workspace=room)
     if not training:
-        spans = (POINTWISE, WHOLE_VECTOR)
-        return Facts((y, *statistics), elementwise=4 * y.count, spans=spans, saved=(x, scale), inplace=(x,))
-    kept = (Size(mean.shape, FLOAT32), Size(mean.shape, FLOAT32))
-    spans_whole = (_reading(len(x.shape), (0, *range(2, len(x.shape)))), WHOLE_VECTOR)
-    return Facts((y, *statistics), elementwise=7 * y.count, spans=spans_whole, saved=(x, scale, *kept))
+        spans = BY_CHANNEL if len(per) == 1 and len(x.shape) > 1 else (POINTWISE, WHOLE_VECTOR)
+        return structs.replace(said, elementwise=4 * y.count, spans=spans, inplace=(x,))
+    beside = (0, *range(2, len(x.shape)))
+    result = (_reading(len(x.shape), beside), WHOLE_VECTOR)
+    statistic = (reduced(len(x.shape), beside, False), (Route(0),))
+    return structs.replace(said, elementwise=7 * y.count, spans=Each((result, *(statistic,) * 4)))
 
 
 @rule("BatchNormalization", since=14)
@@ -123,12 +128,13 @@ def layer_normalization(
 
 @rule("InstanceNormalization")
 def instance_normalization(x: Size, scale: Size, b: Size, *, epsilon: float = 1e-5) -> Facts:
-    """Over the spatial axes of each channel."""
+    """Over the spatial axes of each channel. Autograd keeps the scale once for each sample, unless it is 1."""
     if len(x.shape) < 3:
         raise refuse("RANK", f"input {x.shape} has no spatial axes")
     if scale.count != x.shape[1] or b.count != x.shape[1]:
         raise refuse("CHANNEL_MISMATCH", f"input has {x.shape[1]} channels, scale has {scale.count}")
-    return _normalized(x, tuple(range(2, len(x.shape))), x.shape[:2], 7, WHOLE_VECTOR, scale)
+    repeated = () if scale.value is not None and (scale.value == 1).all() else (Size(x.shape[:2], x.dtype),)
+    return _normalized(x, tuple(range(2, len(x.shape))), x.shape[:2], 7, (Route(1),), scale, *repeated)
 
 
 @rule("GroupNormalization", since=18)
@@ -147,7 +153,8 @@ def group_normalization(
     each = channels // num_groups
     group = WHOLE if num_groups == 1 else in_runs(1, each, each, each)
     routes = (Route(0), group, *(WHOLE,) * (len(x.shape) - 2))
-    return structs.replace(facts, spans=(routes, WHOLE_VECTOR))
+    vectors = Route(1) if scale.count == channels else in_runs(1, each)
+    return structs.replace(facts, spans=(routes, (vectors,)))
 
 
 @rule("Softmax", since=13)

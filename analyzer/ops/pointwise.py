@@ -17,10 +17,10 @@ from typing import Any, Literal
 import numpy as np
 
 from analyzer.graph import BOOL, VALUE_LIMIT, Size, Value
-from analyzer.ops.rule import Facts, Setting, broadcast, known, refuse, rule, signed
+from analyzer.ops.rule import Facts, Kept, Setting, broadcast, known, refuse, rule, signed
 from analyzer.spans import POINTWISE
 
-Kept = Literal["nothing", "input", "output"]
+Part = Literal["nothing", "input", "output"]
 EXACT_LIMIT = 2**53
 """Up to here doubles count every integer."""
 FLOAT_MAX = float(np.finfo(np.float32).max)
@@ -33,7 +33,7 @@ Numpy = Callable[..., Any] | None
 
 
 def unary(
-    op_type: str, steps: int, kept: Kept, value: Numpy = None, since: int = 1, **attributes: Any
+    op_type: str, steps: int, kept: Part, value: Numpy = None, since: int = 1, **attributes: Any
 ) -> None:
     """One operand, one result of its size and dtype; autograd keeps `kept`."""
 
@@ -48,11 +48,13 @@ def unary(
 
 def binary(
     op_type: str,
-    keeps: Callable[[Size, Size, Size], tuple[Size, ...]],
+    keeps: Callable[[Size, Size, Size], tuple[Size | Kept, ...]],
     value: Numpy = None,
     defined: Callable[[Size, Size], bool] | None = None,
+    passes: int = 0,
 ) -> None:
-    """Two operands broadcast to one result of their dtype; `keeps` picks what autograd holds of (a, b, y).
+    """Two operands broadcast to one result of their dtype; `keeps` picks what autograd holds of (a, b, y). To so many
+    of them, where they are of the result's shape, its gradient `passes` as it stands.
 
     Where a value is not `defined`, runtimes differ or refuse, and none is told.
     """
@@ -63,7 +65,15 @@ def binary(
         if value is not None and (defined is None or defined(a, b)):
             number = _cast(_highest(math.prod(shape), value, a, b), a)
         y = Size(shape, a.dtype, number)
-        return Facts(y, elementwise=math.prod(shape), spans=POINTWISE, saved=keeps(a, b, y), inplace=(a, b))
+        through = tuple(x for x in (a, b)[:passes] if x.shape == shape) if passes else ()
+        return Facts(
+            y,
+            elementwise=math.prod(shape),
+            spans=POINTWISE,
+            saved=keeps(a, b, y),
+            inplace=(a, b),
+            passes=through,
+        )
 
     rule(op_type, since=7)(signed(function, ("a", "b"), {}))
 
@@ -182,10 +192,10 @@ unary("Shrink", 3, "input", bias=0.0, lambd=0.5)
 unary("Gelu", 5, "input", approximate="none")
 unary("Swish", 5, "input", alpha=1.0)
 
-binary("Add", lambda a, b, y: (), np.add)
-binary("Sub", lambda a, b, y: (), np.subtract)
-binary("Mul", lambda a, b, y: (a, b), np.multiply)
-binary("Div", lambda a, b, y: (a, b), _divide, _by_no_zero)
+binary("Add", lambda a, b, y: (), np.add, passes=2)
+binary("Sub", lambda a, b, y: (), np.subtract, passes=1)
+binary("Mul", lambda a, b, y: (Kept(a, beside=b), Kept(b, beside=a)), np.multiply)
+binary("Div", lambda a, b, y: (Kept(a, beside=b), b), _divide, _by_no_zero)
 binary("PRelu", lambda a, b, y: (a, b))
 binary("BitwiseAnd", lambda a, b, y: (), np.bitwise_and, _both_exact)
 binary("BitwiseOr", lambda a, b, y: (), np.bitwise_or, _both_exact)

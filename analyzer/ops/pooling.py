@@ -9,7 +9,7 @@ import math
 
 from analyzer.graph import INT64, Size
 from analyzer.ops.rule import Facts, refuse, rule
-from analyzer.ops.shared.sliding import Axis, Ints, routes, slide
+from analyzer.ops.shared.sliding import Ints, Windows, slide
 from analyzer.spans import WHOLE, Route, Routes
 
 
@@ -26,10 +26,11 @@ def max_pool(
     strides: Ints | None = None,
 ) -> Facts:
     """[N, C, *spatial] -> the largest under each window, and where it lay."""
-    axes = slide(x.shape[2:], kernel_shape, strides, pads, dilations, auto_pad, ceil_mode, pooling=True)
-    y, indices = _pooled(x, axes), Size(_pooled(x, axes).shape, INT64)
+    windows = slide(x.shape[2:], kernel_shape, strides, pads, dilations, auto_pad, ceil_mode, pooling=True)
+    y = _pooled(x, windows)
+    indices = Size(y.shape, INT64)
     steps = y.count * math.prod(kernel_shape)
-    return Facts((y, indices), elementwise=steps, spans=_span(axes), saved=(x, indices))
+    return Facts((y, indices), elementwise=steps, spans=_span(windows), saved=(x, indices), follows=(x,))
 
 
 @rule("AveragePool")
@@ -45,9 +46,9 @@ def average_pool(
     strides: Ints | None = None,
 ) -> Facts:
     """[N, C, *spatial] -> the mean under each window."""
-    axes = slide(x.shape[2:], kernel_shape, strides, pads, dilations, auto_pad, ceil_mode, pooling=True)
-    y = _pooled(x, axes)
-    return Facts(y, elementwise=y.count * math.prod(kernel_shape), spans=_span(axes), saved=(x,))
+    windows = slide(x.shape[2:], kernel_shape, strides, pads, dilations, auto_pad, ceil_mode, pooling=True)
+    y = _pooled(x, windows)
+    return Facts(y, elementwise=y.count * math.prod(kernel_shape), spans=_span(windows), saved=(x,))
 
 
 @rule("LpPool", since=2)
@@ -63,9 +64,9 @@ def lp_pool(
     strides: Ints | None = None,
 ) -> Facts:
     """[N, C, *spatial] -> the p-norm under each window: a power and an add per tap."""
-    axes = slide(x.shape[2:], kernel_shape, strides, pads, dilations, auto_pad, ceil_mode, pooling=True)
-    y = _pooled(x, axes)
-    return Facts(y, elementwise=2 * y.count * math.prod(kernel_shape), spans=_span(axes), saved=(x, y))
+    windows = slide(x.shape[2:], kernel_shape, strides, pads, dilations, auto_pad, ceil_mode, pooling=True)
+    y = _pooled(x, windows)
+    return Facts(y, elementwise=2 * y.count * math.prod(kernel_shape), spans=_span(windows), saved=(x, y))
 
 
 @rule("GlobalAveragePool")
@@ -95,9 +96,9 @@ def _global(x: Size, *saved: Size) -> Facts:
     return Facts(y, elementwise=x.count, spans=span, saved=saved)
 
 
-def _pooled(x: Size, axes: tuple[Axis, ...]) -> Size:
-    return Size((*x.shape[:2], *(axis.out for axis in axes)), x.dtype)
+def _pooled(x: Size, windows: Windows) -> Size:
+    return Size(x.shape[:2] + windows.outs, x.dtype)
 
 
-def _span(axes: tuple[Axis, ...]) -> Routes:
-    return (Route(0), Route(1), *routes(axes))
+def _span(windows: Windows) -> Routes:
+    return (Route(0), Route(1), *windows.routes)

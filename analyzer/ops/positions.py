@@ -7,10 +7,14 @@ projected number, two sigmoids of 4, and 3. Autograd keeps cosines and sines.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
 from analyzer.graph import Size
 from analyzer.ops.rule import MICROSOFT, Buffer, Facts, Setting, refuse, rule
 from analyzer.ops.shared.heads import each
-from analyzer.spans import DATA, NOTHING, POINTWISE, WHOLE, Each, Route, Span, in_runs
+from analyzer.spans import DATA, NOTHING, POINTWISE, WHOLE, Each, Exact, Route, Rows, Span, in_runs, straight
 
 Ints = tuple[int, ...]
 
@@ -45,6 +49,22 @@ def _rotated(
     return y, steps, (*(Route(axis) for axis in range(len(x.shape) - 1)), own), table
 
 
+def _pairs(x: Size, cos: Size, heads: int, interleaved: int) -> Mapping[int, Callable[[], Exact]]:
+    """Each channel with the one that it is turned with: its neighbour, or the one half of the turned channels away."""
+
+    def pairs() -> Exact:
+        channels, last = x.shape[-1], len(x.shape) - 1
+        turned = 2 * cos.shape[-1]
+        width = channels if len(x.shape) == 4 else channels // heads if heads else turned
+        own = np.arange(channels)
+        within = own % width
+        other = own ^ 1 if interleaved else own + np.where(within < turned // 2, turned // 2, -(turned // 2))
+        rows = np.stack((own, np.where(within < turned, other, own)), axis=1)
+        return (*straight(last), Rows(last, rows))
+
+    return {0: pairs}
+
+
 def _positions(positions: Size | None, tokens: int) -> Span:
     """Looked up for [batch, tokens], or counted on from a first one; three kinds of them may be stacked."""
     if positions is None or len(positions.shape) < 2:
@@ -66,7 +86,8 @@ def rotary_embedding(
     """Pairs of channels of each head turned by an angle that goes with the position."""
     y, steps, own, table = _rotated(x, cos_cache, sin_cache, position_ids, num_heads, rotary_embedding_dim)
     spans = (own, table, table, _positions(position_ids, len(x.shape) - 2))
-    return Facts(y, elementwise=steps, spans=spans, saved=(cos_cache, sin_cache))
+    exact = _pairs(x, cos_cache, num_heads, interleaved)
+    return Facts(y, elementwise=steps, spans=spans, exact=exact, saved=(cos_cache, sin_cache))
 
 
 @rule("RotaryEmbedding", domain=MICROSOFT)
@@ -85,7 +106,8 @@ def rotary_embedding_by_position(
     """onnxruntime's order of operands; positions may be one number, that of the first token."""
     y, steps, own, table = _rotated(x, cos_cache, sin_cache, position_ids, num_heads, rotary_embedding_dim)
     spans = (own, _positions(position_ids, len(x.shape) - 2), table, table)
-    return Facts(y, elementwise=steps, spans=spans, saved=(cos_cache, sin_cache))
+    exact = _pairs(x, cos_cache, num_heads, interleaved)
+    return Facts(y, elementwise=steps, spans=spans, exact=exact, saved=(cos_cache, sin_cache))
 
 
 @rule("MRotaryEmbedding", domain=MICROSOFT)
@@ -106,7 +128,8 @@ def rotary_embedding_in_space(
     """Positions in time, height, width, [3, batch, tokens], each turning its own part of the channels."""
     y, steps, own, table = _rotated(x, cos_cache, sin_cache, position_ids, num_heads, rotary_embedding_dim)
     spans = (own, _positions(position_ids, len(x.shape) - 2), table, table)
-    return Facts(y, elementwise=steps, spans=spans, saved=(cos_cache, sin_cache))
+    exact = _pairs(x, cos_cache, num_heads, interleaved)
+    return Facts(y, elementwise=steps, spans=spans, exact=exact, saved=(cos_cache, sin_cache))
 
 
 @rule("GemmaRotaryEmbedding", domain=MICROSOFT)

@@ -17,7 +17,8 @@ Ints = tuple[int, ...]
 def dropout_by_attribute(x: Size, *, is_test: int = 0, ratio: float = 0.5, version: int) -> Facts:
     """An inference graph's dropout passes its input on. Its mask has the input's type until opset 9."""
     mask = Size(x.shape, BOOL if version >= 10 else x.dtype)
-    return Facts((Size(x.shape, x.dtype, x.value), mask), spans=(POINTWISE,), view=x)
+    live = Facts(None, spans=(POINTWISE,), saved=(Size(x.shape, x.dtype),), random=True) if ratio else None
+    return Facts((Size(x.shape, x.dtype, x.value), mask), spans=(POINTWISE,), view=x, training=live)
 
 
 @rule("Dropout", since=12)
@@ -29,10 +30,12 @@ def dropout(
     certain = ratio is not None and ratio.value is not None and not ratio.value.any()
     spans = (POINTWISE, NOTHING, NOTHING)
     mask = Size(x.shape, BOOL)
-    if not live or certain:
-        return Facts((Size(x.shape, x.dtype, x.value), mask), spans=spans, view=x)
     y, kept = Size(x.shape, x.dtype), Size(x.shape, FLOAT32)
-    return Facts((y, mask), elementwise=2 * y.count, spans=spans, saved=(kept,), random=True)
+    said = Facts((y, mask), elementwise=2 * y.count, spans=spans, saved=(kept,), random=True)
+    if live and not certain:
+        return said
+    rest = Size(x.shape, x.dtype, x.value)
+    return Facts((rest, mask), spans=spans, view=x, training=None if certain else said)
 
 
 @rule("RandomNormal")

@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from analyzer.graph import INT32, Size
 from analyzer.ops.rule import Facts, Setting, refuse, rule
 from analyzer.ops.shared.sliding import Axis, Ints, grouped, slide
-from analyzer.spans import DATA, NOTHING, PHASES, WHOLE, Affine, Read, Route, Routes, spread
+from analyzer.spans import DATA, NOTHING, PHASES, WHOLE, Affine, Picks, Places, Read, Route, Routes, spread
 
 
 @rule("RoiAlign", since=10, until=15)
@@ -132,8 +134,8 @@ def col2im(
     if image_shape.value is None or block_shape.value is None:
         return Facts(None)
     image, block = image_shape.ints(), block_shape.ints()
-    axes = slide(image, block, strides, pads, dilations)
-    taps, blocks = math.prod(block), math.prod(axis.out for axis in axes)
+    windows = slide(image, block, strides, pads, dilations)
+    taps, blocks = math.prod(block), windows.positions
     if len(columns.shape) != 3 or columns.shape[1] % taps or columns.shape[2] != blocks:
         raise refuse(
             "COLUMNS", f"{columns.shape} is not [N, C x {taps}, {blocks}], which the shapes call for"
@@ -143,8 +145,33 @@ def col2im(
     return Facts(
         Size(shape, columns.dtype, exact=image_shape.value_exact),
         elementwise=columns.count,
-        spans=((Route(0), rows, _folded(axes, blocks)), NOTHING, NOTHING),
+        spans=((Route(0), rows, _folded(windows.axes, blocks)), NOTHING, NOTHING),
+        exact={0: lambda: Picks(_added_up(shape, columns.shape, windows.axes))},
     )
+
+
+def _added_up(shape: Ints, columns: Ints, axes: tuple[Axis, ...]) -> Places:
+    """The numbers of the elements of `columns` that are added up in each element of the picture: one for each tap of
+    which a block lies there.
+    """
+    taps, blocks = [axis.kernel for axis in axes], [axis.out for axis in axes]
+    tap = np.zeros((1,) * len(axes), np.int64)
+    block = np.zeros((1,) * 2 * len(axes), np.int64)
+    inside = np.ones((1,) * 2 * len(axes), bool)
+    for place, axis in enumerate(axes):
+        moved = np.arange(shape[2 + place])[:, None] + axis.pad - axis.dilation * np.arange(axis.kernel)
+        lies = (moved % axis.stride == 0) & (moved >= 0) & (moved < axis.stride * axis.out)
+        extents = [1] * 2 * len(axes)
+        extents[place], extents[len(axes) + place] = moved.shape
+        block = block * blocks[place] + (moved // axis.stride).reshape(extents)
+        inside = inside & lies.reshape(extents)
+        tap = tap * taps[place] + np.arange(axis.kernel).reshape(
+            [-1 if p == place else 1 for p in range(len(axes))]
+        )
+    within = np.where(inside, tap * columns[2] + block, -1).reshape(*shape[2:], -1)
+    planes = np.arange(shape[0] * shape[1]).reshape(*shape[:2], *(1,) * (len(axes) + 1))
+    size = math.prod(taps) * columns[2]
+    return np.where(within < 0, -1, planes * size + within)
 
 
 def _folded(axes: tuple[Axis, ...], blocks: int) -> Route | Read:
@@ -196,7 +223,7 @@ def deform_conv(
             f"offset_group {offset_group} does not divide {x.shape[1]} channels",
             attribute="offset_group",
         )
-    spatial = tuple(axis.out for axis in slide(x.shape[2:], tuple(kernel), strides, pads, dilations))
+    spatial = slide(x.shape[2:], tuple(kernel), strides, pads, dilations).outs
     taps = offset_group * math.prod(kernel)
     for name, operand, each in (("offset", offset, rank), ("mask", mask, 1)):
         if operand is not None and operand.shape != (x.shape[0], taps * each, *spatial):
@@ -218,5 +245,5 @@ def deform_conv(
         elementwise=(2 * 2**rank + (mask is not None)) * samples,
         spans=(moved, weight, beside, (Route(1),), beside),
         saved=tuple(operand for operand in (x, w, offset, mask) if operand is not None),
-        lowering=positions * depth,
+        lowering=(positions, depth),
     )

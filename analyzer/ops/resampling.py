@@ -13,13 +13,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from fractions import Fraction
+from typing import Any
 
 import msgspec
 import numpy as np
 
 from analyzer.graph import Size
 from analyzer.ops.rule import Facts, Setting, axis_of, refuse, rule
-from analyzer.spans import NOTHING, POINTWISE, SAME, Affine, Read, Route, straight
+from analyzer.spans import NOTHING, POINTWISE, SAME, Affine, Exact, Places, Read, Route, Rows, straight
 
 Ints = tuple[int, ...]
 Floats = tuple[float, ...]
@@ -42,13 +43,16 @@ RADIUS = {"nearest": 0, "linear": 1, "cubic": 2}
 
 
 class Sampling(msgspec.Struct, frozen=True):
-    """How rows are weighed: the attributes that all axes share. Raises BadModel where a mode does not exist."""
+    """How rows are weighed: the attributes that all axes share; `outside`: rows outside have no weight, where otherwise
+    those at the border stand in. Raises BadModel where a mode does not exist.
+    """
 
     mode: str
     transform: str = "asymmetric"
     nearest_mode: str = "simple"
     cubic_coeff_a: float = -0.75
     antialias: bool = False
+    outside: bool = False
 
     def __post_init__(self) -> None:
         for name, value, choices in (
@@ -142,6 +146,79 @@ def taps(extent: Extent, sampling: Sampling) -> Affine | None:
     return Affine(step.denominator, step.numerator, tuple(lows), tuple(highs))
 
 
+# ------------------------------------------------------------------------------------- at the size at hand
+
+Floats32 = np.ndarray[Any, np.dtype[np.float32]]
+
+
+def _coordinates(extent: Extent, transform: str) -> Floats32:
+    """Where the positions of an axis lie, in single precision and in onnxruntime's order of steps: on that hangs which
+    side of a row a coordinate falls on.
+    """
+    number = np.float32
+    i, scale = np.arange(extent.out, dtype=number), number(float(extent.scale))
+    rows, out, half = number(extent.rows), number(extent.out), number(0.5)
+    if transform == "asymmetric":
+        return i / scale
+    if transform == "tf_half_pixel_for_nn":
+        return (i + half) / scale
+    if transform == "align_corners":
+        return i * (rows - 1) / (out - 1) if extent.out > 1 else i * 0
+    if transform == "tf_crop_and_resize":
+        begin, end = (number(float(edge)) for edge in extent.crop)
+        if extent.out > 1:
+            return begin * (rows - 1) + (i * (end - begin) * (rows - 1)) / (out - 1)
+        return i * 0 + half * (begin + end) * (rows - 1)
+    if transform == "half_pixel_symmetric":
+        offset = rows / 2 * (1 - out / (scale * rows))  # what follows is done in double precision
+        return (float(offset) + (i.astype(float) + 0.5) / float(scale) - 0.5).astype(number)
+    if transform == "pytorch_half_pixel" and extent.out <= 1:
+        return i * 0
+    return (i + half) / scale - half
+
+
+_NEAREST: Mapping[str, Callable[[Floats32], Any]] = {
+    "floor": np.floor,
+    "ceil": np.ceil,
+    "round_prefer_floor": lambda x: np.ceil(x - np.float32(0.5)),
+    "round_prefer_ceil": lambda x: np.floor(x + np.float32(0.5)),
+}
+
+
+def places(extent: Extent, sampling: Sampling) -> Places:
+    """The rows that each position of an axis reads, weights of zero left out (-1)."""
+    at, last = _coordinates(extent, sampling.transform), extent.rows - 1
+    outside = (
+        (at < 0) | (at > last) if sampling.transform == "tf_crop_and_resize" else np.zeros(at.shape, bool)
+    )
+    if sampling.mode == "nearest":
+        mode = sampling.nearest_mode
+        if mode == "simple":
+            mode = "ceil" if extent.scale < 1 else "floor"
+        found = _NEAREST[mode](at).astype(np.int64).clip(0, last)[:, None]
+    else:
+        found = _weighed(at, extent, sampling)
+    return np.where(outside[:, None], -1, found)
+
+
+def _weighed(at: Floats32, extent: Extent, sampling: Sampling) -> Places:
+    """Rows around a coordinate that have a weight."""
+    stretch = max(1 / float(extent.scale), 1.0) if sampling.antialias else 1.0
+    linear, last = sampling.mode == "linear", extent.rows - 1
+    if linear and not sampling.antialias:
+        at = at.clip(0, np.float32(last))
+    reach = math.ceil(sampling.radius * stretch) + 1
+    rows = np.floor(at).astype(np.int64)[:, None] + np.arange(-reach, reach + 1)
+    away = np.abs(rows - at[:, None]) / np.float32(stretch)
+    heard = away < sampling.radius
+    if not linear:
+        heard &= away != 1
+    return np.where(heard & ((rows >= 0) & (rows <= last) | (not sampling.outside)), rows.clip(0, last), -1)
+
+
+# ------------------------------------------------------------------------------------------------- the ops
+
+
 @rule("Upsample", since=7, until=8)
 def upsample_by_attribute(x: Size, *, mode: str = "nearest", scales: Floats) -> Facts:
     """Scales as an attribute, none below 1."""
@@ -175,7 +252,9 @@ def resize_11(
     nearest_mode: str = "round_prefer_floor",
 ) -> Facts:
     """Scales, or where that operand is empty, sizes."""
-    sampling = Sampling(mode, coordinate_transformation_mode, nearest_mode, cubic_coeff_a)
+    sampling = Sampling(
+        mode, coordinate_transformation_mode, nearest_mode, cubic_coeff_a, outside=bool(exclude_outside)
+    )
     return _resized(x, roi, scales, sizes, None, "stretch", sampling)
 
 
@@ -197,7 +276,14 @@ def resize(
     nearest_mode: str = "round_prefer_floor",
 ) -> Facts:
     """Scales or sizes; since opset 18 of some axes only, of one scale for all, or with a wider window downwards."""
-    sampling = Sampling(mode, coordinate_transformation_mode, nearest_mode, cubic_coeff_a, bool(antialias))
+    sampling = Sampling(
+        mode,
+        coordinate_transformation_mode,
+        nearest_mode,
+        cubic_coeff_a,
+        bool(antialias),
+        bool(exclude_outside),
+    )
     return _resized(x, roi, scales, sizes, axes, keep_aspect_ratio_policy, sampling)
 
 
@@ -284,6 +370,7 @@ def _read(
         return Facts(y, spans=(POINTWISE, NOTHING))
     routes: list[Route | Read] = list(straight(len(shape)))
     steps = 2
+    read_at: dict[int, Extent] = {}
     for number, (axis, extent) in enumerate(extents.items()):
         if extent.scale == 1:
             continue
@@ -297,10 +384,19 @@ def _read(
                 Fraction(edges[i]).limit_denominator(PHASES) for i in (number, number + len(extents))
             )
             cropped = Extent(extent.rows, extent.out, extent.scale, (begin, end))
+        read_at[axis] = cropped
         read = taps(cropped, sampling)
         routes[axis] = Read("global", axis) if read is None else Route(axis, read)
         steps *= 2 * sampling.radius if read is None else max(map(_count, read.lows, read.highs))
-    return Facts(y, elementwise=steps * y.count if sampling.radius else 0, spans=(tuple(routes), NOTHING))
+
+    def at_hand() -> Exact:
+        return tuple(
+            Rows(axis, places(read_at[axis], sampling)) if axis in read_at else way
+            for axis, way in enumerate(routes)
+        )
+
+    elementwise = steps * y.count if sampling.radius else 0
+    return Facts(y, elementwise=elementwise, spans=(tuple(routes), NOTHING), exact={0: at_hand})
 
 
 def _count(low: int | None, high: int | None) -> int:

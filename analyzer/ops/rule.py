@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import Any, Literal, Protocol, TypeVar
 
 import msgspec
@@ -25,7 +26,7 @@ import numpy as np
 
 from analyzer.errors import BadModel
 from analyzer.graph import VALUE_LIMIT, Known, Size, Tensor, Unknown, Value
-from analyzer.spans import OPAQUE, Each, Read, Route, Span, Spans
+from analyzer.spans import OPAQUE, Each, Exact, Read, Route, Span, Spans, Word
 
 Weight = Size
 Buffer = Size
@@ -59,13 +60,33 @@ MICROSOFT = "com.microsoft"
 class Run(msgspec.Struct, frozen=True, eq=False):
     """A body as described for given operands: `scene` is opaque to rules; `repeat` is None where the data decides it.
 
-    `operands` names the caller's tensors that the body's inputs are, where they are.
+    `operands` names the caller's tensors that the body's inputs are, where they are. `never`: it is a branch that is
+    known not to be taken.
     """
 
     outputs: tuple[Known | None, ...]
     scene: Any
     repeat: int | None = 1
     operands: tuple[str, ...] = ()
+    never: bool = False
+
+
+class Turns(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """How a loop hands tensors to its body and back. The body gets `lead` inputs of the loop's own, then the values
+    that are carried, then a row of each scanned operand; it gives back `told` results for the loop's own use, the
+    values that are carried, and rows that are stacked.
+
+    operands           operands of the node before those that are carried
+    carried            how many values are
+    scanned, stacked   the axis of each, and whether it is gone through backwards
+    """
+
+    operands: int
+    lead: int
+    told: int
+    carried: int
+    scanned: tuple[tuple[int, bool], ...] = ()
+    stacked: tuple[tuple[int, bool], ...] = ()
 
 
 class Body(Protocol):
@@ -79,6 +100,23 @@ class Body(Protocol):
     def __call__(self, *operands: Known | None, repeat: int | None = 1, unsure: bool = False) -> Run: ...
 
 
+class Kept(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """What autograd keeps under a condition: only where `beside`, another operand, needs a gradient.
+
+    Kept as transposed by `order` and, if `folded`, broadcast to the first shape and reshaped to the second: the latter
+    is a copy where strides allow no view.
+    """
+
+    size: Size
+    beside: Size | None = None
+    order: tuple[int, ...] | None = None
+    folded: tuple[tuple[int, ...], tuple[int, ...]] | None = None
+
+    @property
+    def bytes(self) -> int | None:
+        return self.size.bytes
+
+
 class Facts(msgspec.Struct, frozen=True, eq=False, gc=False):
     """Everything a rule says about one node; a rule says only what is true of its op, the rest is harmless.
 
@@ -87,34 +125,74 @@ class Facts(msgspec.Struct, frozen=True, eq=False, gc=False):
     elementwise  one per output element and arithmetic step of everything else
     spans        what the output reads: one Span per operand, or one for all of them; `Each` where results differ;
                  unsaid is opaque
-    saved        what autograd keeps for the backward pass: operands, results, or fresh Sizes (masks, statistics)
+    exact        by operand, what result 0 reads of it at the size at hand, where clipping its span would not tell;
+                 worked out when asked for
+    saved        what autograd keeps for the backward pass where the node's result needs a gradient: operands, results,
+                 or fresh Sizes (masks, statistics)
     view         the operand whose storage output 0 shares
+    strided      the operand that the results are views of where tensors have strides: a transpose, a slice
+    training     what is said of the op in training where this is said of inference: a dropout at rest
+    alike        the operand in the order of whose axes in memory output 0 is laid out; elementwise ops need not say so
+    follows      operands whose layout output 0 takes over where it is one of pictures with channels last
+    folds        weight and bias, one number per output channel, that may have taken in a batch norm
+    order        axes of output 0 from slowest to fastest in memory, where they are not in their order
     inplace      operands that output 0 may overwrite where nobody else needs them
-    lowering     elements of the im2col matrix that a lowered convolution makes per call
+    lowering     rows (positions) and columns (taps) of the im2col matrix of one image and group, of what is convolved:
+                 the first operand
     random       the result differs from run to run, so it is never a constant
     runs         bodies executed by this node; `exclusive`: only one of them is; `transparent`: their results
                  are the node's
+    turns        how a loop goes through its body
+    over_batch   in training the result of one sample depends on the others of its batch
+    passes       operands whose gradient is that of output 0, or a part of it, as it stands
+    workspace    bytes that the op takes beside its results, forward, and beside the gradients of its operands,
+                 backward; of PyTorch's kernels on a CPU
+    last         the workspace where the first operand comes with channels last, if that is another
+    reserve      bytes that such a kernel holds from its way forward to its way back, beside what is `saved`
     """
 
     outputs: Known | tuple[Known | None, ...] | None
     macs: int | None = 0
     elementwise: int | None = 0
     spans: Spans = OPAQUE
-    saved: tuple[Size, ...] = ()
+    exact: Mapping[int, Callable[[], Exact]] | None = None
+    saved: tuple[Size | Kept, ...] = ()
     view: Size | None = None
+    strided: Size | None = None
+    training: Facts | None = None
+    alike: Size | None = None
+    follows: tuple[Size, ...] = ()
+    order: tuple[int, ...] | None = None
+    folds: tuple[Size, Size] | None = None
     inplace: tuple[Size, ...] = ()
-    lowering: int | None = None
+    lowering: tuple[int, int] | None = None
     random: bool = False
     runs: tuple[Run, ...] = ()
     exclusive: bool = False
     transparent: bool = False
+    turns: Turns | None = None
+    over_batch: bool = False
+    passes: tuple[Size, ...] = ()
+    workspace: tuple[int, int] = (0, 0)
+    last: tuple[int, int] | None = None
+    reserve: int = 0
 
     def span(self, operand: int, result: int = 0) -> Span:
         """What one result reads of one operand. A list of spans that is too short ends with the last one's."""
-        spans = self.spans.results[result] if isinstance(self.spans, Each) else self.spans
+        spans = self.spans
+        if type(spans) is Word:
+            return spans
+        if type(spans) is Each:
+            spans = spans.results[result]
         if type(spans) is not tuple or not spans or type(spans[0]) is Route or type(spans[0]) is Read:
             return spans  # type: ignore[return-value]  # one for every operand
         return spans[operand] if operand < len(spans) else spans[-1]  # type: ignore[return-value]
+
+    def seen(self, operand: int, result: int = 0) -> Exact:
+        """The same at the size at hand."""
+        if self.exact is not None and not result and operand in self.exact:
+            return self.exact[operand]()
+        return self.span(operand, result)
 
     @property
     def results(self) -> tuple[Known | None, ...]:
@@ -237,9 +315,11 @@ def rule(*op_types: str, domain: str = ONNX, since: int = 1, until: int | None =
 def find(domain: str, op_type: str, version: int) -> Rule | None:
     """The rule that answers for an op at an opset version, or None."""
     key = (domain, op_type, version)
-    if key not in _FOUND:
-        _FOUND[key] = next((r for r in REGISTRY.get(key[:2], ()) if r.covers(version)), None)
-    return _FOUND[key]
+    try:
+        return _FOUND[key]
+    except KeyError:
+        found = _FOUND[key] = next((r for r in REGISTRY.get(key[:2], ()) if r.covers(version)), None)
+        return found
 
 
 def signed(
@@ -284,6 +364,7 @@ def axis_of(axis: int, rank: int) -> int:
     return axis % rank if rank else 0
 
 
+@lru_cache(maxsize=4096)  # a network asks for the same few over and over
 def broadcast(*shapes: tuple[int, ...]) -> tuple[int, ...]:
     """The shape that numpy-style broadcasting gives."""
     first = shapes[0]

@@ -12,7 +12,7 @@ import numpy as np
 
 from analyzer.graph import INT64, VALUE_LIMIT, Size, Value
 from analyzer.ops.rule import Facts, Setting, axis_of, refuse, rule
-from analyzer.spans import DATA, NOTHING, WHOLE, Read, Route, crop, straight
+from analyzer.spans import DATA, NOTHING, WHOLE, Picks, Read, Route, Rows, crop, straight
 
 
 @rule("TopK", until=9)
@@ -86,10 +86,19 @@ def compress(x: Size, condition: Setting, *, axis: int | None = None) -> Facts:
     value = None if x.value is None or rows is None else np.take(x.value, rows, axis=axis)
     y = Size(shape, x.dtype, value, exact=rows is not None)
     if axis is None:
-        return Facts(y, spans=((DATA,) * rank, (DATA,)), saved=(condition,))
+        places = None if rows is None else {0: lambda: Picks(np.asarray(rows))}
+        return Facts(y, spans=((DATA,) * rank, (DATA,)), exact=places, saved=(condition,))
     routes: list[Route | Read] = list(straight(rank))
     routes[axis] = DATA if rows is None else _rows(rows.tolist(), axis)
-    return Facts(y, spans=(tuple(routes), (DATA,)), saved=(condition,))
+    picked = None
+    if rows is not None:
+        picked = (*routes[:axis], Rows(axis, rows), *routes[axis + 1 :])
+    return Facts(
+        y,
+        spans=(tuple(routes), (DATA,)),
+        exact=None if picked is None else {0: lambda: picked},
+        saved=(condition,),
+    )
 
 
 def _rows(rows: list[int], axis: int) -> Route | Read:

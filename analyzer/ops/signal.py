@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from analyzer.graph import DTYPES, DType, Size
 from analyzer.ops.rule import Buffer, Facts, Setting, axis_of, refuse, rule
-from analyzer.spans import NOTHING, WHOLE, Read, Route, Routes, straight, window
+from analyzer.spans import NOTHING, WHOLE, Chain, Read, Route, Routes, crop, straight, window
 
 
 @rule("DFT", since=17, until=19)
@@ -66,7 +66,13 @@ def _transformed(x: Size, dft_length: Size | None, axis: int, inverse: int, ones
     routes: list[Route | Read] = list(straight(len(shape)))
     routes[axis] = routes[-1] = WHOLE
     count = x.count // (x.shape[axis] * x.shape[-1]) if x.count else 0
-    return Facts(y, elementwise=count * _steps(points), spans=(tuple(routes), NOTHING, NOTHING))
+    exact = None
+    if points < x.shape[axis]:
+        cut = (*x.shape[:axis], points, *x.shape[axis + 1 :])
+        kept = (*straight(axis), Route(axis, crop(0)), *straight(len(cut))[axis + 1 :])
+        exact = {0: lambda: Chain(((kept, cut), (tuple(routes), y.shape)))}
+    steps = count * _steps(points)
+    return Facts(y, elementwise=steps, spans=(tuple(routes), NOTHING, NOTHING), exact=exact)
 
 
 def _steps(points: int) -> int:

@@ -9,6 +9,7 @@ that the graph makes out of a shape alone (ConstantOfShape and friends) counts a
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 
 import msgspec
 
@@ -20,7 +21,7 @@ Origins = tuple[tuple[str, ...], tuple[str, ...]]
 """Stored tensors that a constant is made of: its numbers, and the statistics and scales mixed in."""
 
 
-class Parameters(msgspec.Struct, frozen=True):
+class Parameters(msgspec.Struct, frozen=True, dict=True):
     """Stored tensors by role, with the node of the main graph that first reads each weight (or whose body does).
 
     Tensors are named as in the report: those stored in a body are prefixed by its scope.
@@ -34,7 +35,7 @@ class Parameters(msgspec.Struct, frozen=True):
     def elements(self) -> int:
         return sum(size.count for size in self.weights.values())
 
-    @property
+    @cached_property
     def bytes(self) -> int | None:
         """Exact bytes of all weights; None where one has no known width."""
         total = 0

@@ -24,12 +24,12 @@ def render(report: Report) -> str:
     rule = "| " + " | ".join(_ALIGNED.get(column, "--:") for column in cells.COLUMNS) + " |"
     body = [_line(row) for row in cells.rows(report, stages)]
     total = _line(cells.total(report), strong=True)
-    told = [f"- **{label}**: {_plain(text)}" for label, text in sentences(report, stages)]
+    told = [f"- **{label}**: {plain(text)}" for label, text in sentences(report, stages)]
     return "\n".join(
         [
-            f"### {_plain(name)}",
+            f"### {plain(name)}",
             "",
-            *("  \n".join(map(_plain, about))).split("\n"),
+            *("  \n".join(map(plain, about))).split("\n"),
             "",
             _line(cells.titles()),
             rule,
@@ -43,11 +43,11 @@ def render(report: Report) -> str:
 
 
 def _line(row: Row, *, strong: bool = False) -> str:
-    texts = [_plain(row.mix() if column == "nodes" else row[column]) for column in cells.COLUMNS]
+    texts = [plain(row.mix() if column == "nodes" else row[column]) for column in cells.COLUMNS]
     return "| " + " | ".join(f"**{text}**" if strong and text else text for text in texts) + " |"
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Names come from the model and may hold markup, pipes, mentions and line ends: they are shown, not obeyed."""
     shown = "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
     return _MARKUP.sub(r"\\\1", shown)

@@ -6,13 +6,13 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from analyzer.render import fields
-from analyzer.units import show_bytes, show_count
+from analyzer.units import show_bytes, show_count, show_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from analyzer.render.stages import Stage
-    from analyzer.report import Metric, Report
+    from analyzer.report import ArenaBytes, Metric, Report, TrainingMemory
 
 MOST_WARNINGS = 5
 MOST_NAMED = 4
@@ -26,7 +26,12 @@ def sentences(report: Report, stages: list[Stage]) -> list[tuple[str, str]]:
         ("parameters", _parameters(report, stages)),
         ("memory", _memory(report, stages)),
         ("peak", _peak(report)),
+        ("arena", _arena(report)),
+        ("savings", _savings(report)),
+        ("onnxruntime", _runtime(report)),
+        ("lowering", _lowering(report)),
         ("training", _training(report)),
+        ("roofline", _roofline(report)),
         ("depth", _depth(report)),
         ("field", _field(report)),
         ("not known", _unknown(report)),
@@ -122,6 +127,81 @@ def _peak(report: Report) -> str:
     return f"{least}{show_bytes(memory.peak_live_bytes)} of activations alive at once{at}{alive}"
 
 
+def _arena(report: Report) -> str:
+    """How near a plan of offsets comes to the peak, below which none can be."""
+    memory = report.memory.inference
+    if not memory.arena_bytes or not memory.peak_live_bytes:
+        return ""
+    above = memory.arena_bytes / memory.peak_live_bytes - 1
+    told = f"{100 * above:.1f}% above the peak" if above >= 0.0005 else "no more than the peak"
+    return f"{_least(memory.status)}{show_bytes(memory.arena_bytes)} in one block, planned greedily by size: {told}"
+
+
+def _savings(report: Report) -> str:
+    """Nothing where nobody asked."""
+    memory = report.memory.inference
+    found = memory.savings
+    if found is None:
+        return ""
+    told = ["no other order was searched for"]
+    if found.order is not None:
+        lower = (
+            f"another order peaks at {show_bytes(found.order.peak_live_bytes)}" if found.order.nodes else ""
+        )
+        proof = "none is lower" if found.order.proven else "the search was cut short"
+        told = [f"{lower or 'no better order was found'} ({proof})"]
+    if found.missed_inplace:
+        missed = [f"{one.result} over {one.operand} {show_bytes(one.bytes)}" for one in found.missed_inplace]
+        told.append(f"not done in place: {_some(missed, 2)}")
+    if found.waiting:
+        waiting = [f"{one.name} {show_bytes(one.bytes)} for {one.steps} nodes" for one in found.waiting]
+        told.append(f"waiting at the peak: {_some(waiting, 2)}")
+    return "; ".join(told)
+
+
+def _lowering(report: Report) -> str:
+    """The largest matrix of a convolution that is written as a matrix product."""
+    lowered = [node for node in report.nodes if node.lowering_bytes]
+    if not lowered:
+        return ""
+    node = max(lowered, key=lambda node: node.lowering_bytes or 0)
+    return (
+        f"{show_bytes(node.lowering_bytes)} for the largest im2col matrix, {node.name} [{node.lowering_rows} x "
+        f"{node.lowering_columns}]: made whole by caffe, {show_bytes(node.lowering_tile_bytes)} at a time by a blocked "
+        "lowering, not at all by cuDNN's implicit GEMM"
+    )
+
+
+def _runtime(report: Report) -> str:
+    """Nothing where nobody asked."""
+    taken = report.memory.inference.onnxruntime
+    if taken is None:
+        return ""
+    least = _least(taken.status)
+    threads = "1 thread" if taken.threads == 1 else f"{taken.threads} threads"
+    missing = [f"{number} {op}" for op, number in taken.unmodelled.items()]
+    without = f"; not modelled: {_some(missing)}" if missing else ""
+    session = f"{taken.release}, level {taken.level}, {threads}"
+    distinct, zeros = taken.distinct, ""
+    if (taken.peak_bytes, taken.held_bytes) != (distinct.peak_bytes, distinct.held_bytes):
+        zeros = (
+            f"; if all weights were zeros, equal ones kept once: {least}{show_bytes(taken.peak_bytes)}, "
+            f"{show_bytes(taken.held_bytes)} held"
+        )
+    return (
+        f"{least}{show_bytes(distinct.peak_bytes)} at the peak of its arena{_luck(distinct)}, "
+        f"{least}{show_bytes(distinct.held_bytes)} held, {least}{show_bytes(distinct.base_bytes)} before it runs, with "
+        f"trained weights ({session}){zeros}{without}"
+    )
+
+
+def _luck(taken: ArenaBytes) -> str:
+    """How much less it is where chance orders the nodes better."""
+    if taken.least_peak_bytes == taken.peak_bytes:
+        return ""
+    return f" (in some sessions {show_bytes(taken.least_peak_bytes)}: the order of nodes is left to chance)"
+
+
 def _training(report: Report) -> str:
     memory, outputs = report.memory.training, report.memory.inference.outputs_bytes
     if memory.lecture_bytes is None and memory.saved_bytes is None:
@@ -138,7 +218,36 @@ def _training(report: Report) -> str:
     least = _least(memory.status)
     return (
         f"{least}{show_bytes(memory.lecture_bytes)} at batch {_plain(memory.batch)} with {memory.optimizer}, "
-        f"nothing reused: {sums}; autograd keeps {show_bytes(kept)} for the backward pass"
+        f"nothing reused: {sums}; autograd keeps {show_bytes(kept)} for the backward pass{_assumed(memory)}"
+    )
+
+
+def _assumed(memory: TrainingMemory) -> str:
+    """What stands behind a figure that the graph alone does not tell."""
+    low, high = memory.saved_least_bytes, memory.saved_most_bytes
+    if low is None or high is None or low == high:
+        return ""
+    norms = memory.assumed_batch_norms
+    told = f"{norms} batch norms that were folded away are counted; " if norms else ""
+    return (
+        f" ({told}{show_bytes(low)} to {show_bytes(high)} without any and with all that there may have been)"
+    )
+
+
+def _roofline(report: Report) -> str:
+    """Nothing where no device was named."""
+    drawn = report.roofline
+    if drawn is None:
+        return ""
+    if drawn.least_seconds is None:
+        return f"? on {drawn.device}, whose rates are not known"
+    least = _least(drawn.status)
+    waiting = Counter(row.bound for row in drawn.nodes)
+    took = {"computing": drawn.compute_seconds, "moving": drawn.memory_seconds}
+    alone = ", ".join(f"{show_seconds(seconds)} of {name} alone" for name, seconds in took.items())
+    return (
+        f"{least}{show_seconds(drawn.least_seconds)} a pass on {drawn.device}, node by node, at its peaks ({alone}); "
+        f"{waiting['compute']} nodes wait for computing, {waiting['memory']} for memory"
     )
 
 

@@ -5,22 +5,33 @@ from __future__ import annotations
 import threading
 from collections.abc import Generator, Iterator
 from concurrent.futures import CancelledError, Executor, Future, wait
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import grpc
 
+from analyzer.devices import devices
 from analyzer.errors import Unavailable
-from analyzer.report import Report
 from analyzer.server import upload
 from analyzer.server.faults import told
 from analyzer.wire import to_message
-from analyzer.wire.v1.analyzer_pb2 import AnalyzeModelRequest, AnalyzeModelResponse, Progress
+from analyzer.wire.v1.analyzer_pb2 import (
+    AnalyzeModelRequest,
+    AnalyzeModelResponse,
+    ListDevicesRequest,
+    ListDevicesResponse,
+    PlanModelRequest,
+    PlanModelResponse,
+    PlanStart,
+    Progress,
+    Start,
+)
 from analyzer.wire.v1.analyzer_pb2_grpc import AnalyzerServiceServicer
-from analyzer.workers import Workers
+from analyzer.workers import PLANNING, Workers
 
 _PROGRESS_SECONDS = 0.25
 
 T = TypeVar("T")
+R = TypeVar("R", AnalyzeModelResponse, PlanModelResponse)
 
 
 class Service(AnalyzerServiceServicer):
@@ -38,15 +49,44 @@ class Service(AnalyzerServiceServicer):
     ) -> Iterator[AnalyzeModelResponse]:
         with self._gate:
             start = upload.start(requests, self._max_upload_bytes)
-            options = upload.options(start)
-            chunks = upload.Chunks(requests, start, self._max_upload_bytes)
-            reading = self._readers.submit(upload.model, chunks, self._max_structure_bytes)
-            model = yield from _awaited(reading, "receiving", chunks)
-            size = start.file_bytes if start.HasField("file_bytes") else chunks.received_bytes
-            analysis = self._workers.submit(model, options, name=start.name or "model", file_bytes=size)
-            _stop_with(context, analysis)
-            report = yield from _awaited(analysis, "analyzing", chunks)
+            report = yield from self._answer(start, requests, context, AnalyzeModelResponse)
             yield AnalyzeModelResponse(report=to_message(report))
+
+    @told
+    def PlanModel(
+        self, requests: Iterator[PlanModelRequest], context: grpc.ServicerContext
+    ) -> Iterator[PlanModelResponse]:
+        with self._gate:
+            start = upload.start(requests, self._max_upload_bytes)
+            asked = {
+                name: getattr(start, name) if start.HasField(name) else None
+                for name in ("memory_bytes", "target_batch")
+            }
+            plan = yield from self._answer(
+                start, requests, context, PlanModelResponse, task=PLANNING, **asked
+            )
+            yield PlanModelResponse(plan=to_message(plan))
+
+    def ListDevices(self, request: ListDevicesRequest, context: grpc.ServicerContext) -> ListDevicesResponse:
+        return ListDevicesResponse(devices=map(to_message, devices()))
+
+    def _answer(
+        self,
+        start: Start | PlanStart,
+        requests: Iterator[Any],
+        context: grpc.ServicerContext,
+        response: type[R],
+        **asked: Any,
+    ) -> Generator[R, None, Any]:
+        """What a worker says of the upload that follows `start`, with progress until it does."""
+        options = upload.options(start)
+        chunks = upload.Chunks(requests, start, self._max_upload_bytes)
+        reading = self._readers.submit(upload.model, chunks, self._max_structure_bytes)
+        model = yield from _awaited(reading, "receiving", chunks, response)
+        size = start.file_bytes if start.HasField("file_bytes") else chunks.received_bytes
+        answer = self._workers.submit(model, options, name=start.name or "model", file_bytes=size, **asked)
+        _stop_with(context, answer)
+        return (yield from _awaited(answer, "analyzing", chunks, response))
 
 
 class Gate:
@@ -78,11 +118,11 @@ class Gate:
 
 
 def _awaited(
-    future: Future[T], stage: str, chunks: upload.Chunks
-) -> Generator[AnalyzeModelResponse, None, T]:
+    future: Future[T], stage: str, chunks: upload.Chunks, response: type[R]
+) -> Generator[R, None, T]:
     """What another thread or process is at work on, with progress until it is there."""
     while not future.done():
-        yield AnalyzeModelResponse(progress=Progress(stage=stage, received_bytes=chunks.received_bytes))
+        yield response(progress=Progress(stage=stage, received_bytes=chunks.received_bytes))
         wait([future], _PROGRESS_SECONDS)
     try:
         return future.result()
@@ -90,7 +130,7 @@ def _awaited(
         raise Unavailable("SHUTTING_DOWN", "the server is shutting down: try again later") from None
 
 
-def _stop_with(context: grpc.ServicerContext, analysis: Future[Report]) -> None:
+def _stop_with(context: grpc.ServicerContext, analysis: Future[Any]) -> None:
     """End the analysis when the caller goes."""
 
     def stop() -> None:

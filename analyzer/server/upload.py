@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import msgspec
 from google.protobuf.unknown_fields import UnknownFieldSet
@@ -13,11 +14,11 @@ from analyzer.load import structure_of_chunks
 from analyzer.load.read import DIRECT_BYTES
 from analyzer.options import Options
 from analyzer.wire import from_message
-from analyzer.wire.v1.analyzer_pb2 import AnalyzeModelRequest, Start
+from analyzer.wire.v1.analyzer_pb2 import PlanStart, Start
 
 
-def start(requests: Iterator[AnalyzeModelRequest], max_bytes: int) -> Start:
-    """The first message. Raises BadInput where it is none, TooLarge where it announces too much."""
+def start(requests: Iterator[Any], max_bytes: int) -> Any:
+    """The first message, of whichever call. Raises BadInput where it is none, TooLarge where it announces too much."""
     first = next(requests, None)
     if first is None or not first.HasField("start"):
         raise BadInput("START_MISSING", "the first message must be `start`, with the options")
@@ -26,7 +27,7 @@ def start(requests: Iterator[AnalyzeModelRequest], max_bytes: int) -> Start:
     return first.start
 
 
-def options(start: Start) -> Options:
+def options(start: Start | PlanStart) -> Options:
     """The options. Raises BadOption: one that we do not know must not be left out in silence."""
     unknown = UnknownFieldSet(start.options)
     if len(unknown):
@@ -46,7 +47,7 @@ class Chunks:
     Raises BadInput where something else comes, or another number of bytes than announced.
     """
 
-    def __init__(self, requests: Iterator[AnalyzeModelRequest], start: Start, max_bytes: int) -> None:
+    def __init__(self, requests: Iterator[Any], start: Start | PlanStart, max_bytes: int) -> None:
         self.received_bytes = 0
         self._requests, self._start, self._max_bytes = requests, start, max_bytes
 

@@ -14,18 +14,23 @@ import onnx
 from analyzer.errors import BadModel, BadOption
 from analyzer.options import Options
 from analyzer.report import (
+    ArenaSlot,
     FieldRow,
+    FoundOrder,
     InferenceMemory,
     LiveTensor,
     LocalField,
     Memory,
     Metric,
+    MissedInplace,
     ModelInfo,
     NodeRow,
     Report,
+    Savings,
     TensorRow,
     Totals,
     TrainingMemory,
+    WaitingTensor,
     Warning,
 )
 
@@ -109,7 +114,7 @@ def report(
         nodes=(
             NodeRow("", "Conv", "", (), (), None, "complete", None, None, None, None, None, None, None),
             NodeRow("b", "Relu", "com", ("a", ""), ("",), 0, "partial", 0, 0, 0, 0, 0, 0, 0),
-            NodeRow("c", "Gemm", "", ("é",), ("c",), 1, "unavailable", 1, 2, 3, 4, 5, 6, 7),
+            NodeRow("c", "Gemm", "", ("é",), ("c",), 1, "unavailable", 1, 2, 3, 4, 5, 6, 7, 0, 8, 9, 10),
         ),
         tensors=tuple(
             TensorRow(f"tensor_{row}", "activation", *ways)
@@ -134,6 +139,11 @@ def report(
 def with_peak(given: Report) -> Report:
     """The same with the other half of the memory fields filled, so that both are tried."""
     peak = (LiveTensor("", None), LiveTensor("a", 0), LiveTensor("b", 9))
-    inference = InferenceMemory(0, None, None, 0, "", peak, 0, "complete")
+    slots = (ArenaSlot("", 0, 0, None, ""), ArenaSlot("a", 2, 1, "b", None))
+    waiting = (WaitingTensor("", 0, "", "", 0), WaitingTensor("a", 1, "b", "c", 2))
+    savings = Savings(FoundOrder(0, False, ()), (MissedInplace("a", "b", "c", 1),), waiting)
+    inference = InferenceMemory(
+        0, None, None, 0, "", peak, 0, "complete", arena_offsets=slots, savings=savings
+    )
     training = TrainingMemory(0, "", None, 0, None, 0, None, 0, 5, "complete")
     return msgspec.structs.replace(given, memory=Memory(inference, training), depth=0)

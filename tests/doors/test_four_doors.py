@@ -17,11 +17,12 @@ from analyzer.workers import ANALYSIS
 from tests.conftest import MODELS
 from tests.doors.places import place
 
-OPTIONS = Options(dims={"batch": 3}, optimizer="adam")
+OPTIONS = Options(dims={"batch": 3}, optimizer="adam", details=("arena_offsets", "savings"))
+FLAGS = ["--dim", "batch=3", "--optimizer", "adam", "--detail", "arena_offsets", "--detail", "savings"]
 
 
 def by_command(path: Path, out: Path) -> Report:
-    assert main(["analyze", str(path), "--dim", "batch=3", "--optimizer", "adam", "-o", str(out)]) == 0
+    assert main(["analyze", str(path), *FLAGS, "-o", str(out)]) == 0
     return msgspec.json.decode(out.read_bytes(), type=Report)
 
 
@@ -43,6 +44,8 @@ def test_every_door_gives_the_same_report(name: str, tmp_path: Path) -> None:
     path = MODELS / f"{name}.onnx"
     report = analyze(path, OPTIONS)
     assert report.dims["batch"] == 3
+    assert report.memory.inference.arena_offsets
+    assert report.memory.inference.savings is not None
     assert by_command(path, tmp_path / "report.json") == report
     assert by_grpc(path) == report
     assert by_pool(path) == report

@@ -350,7 +350,8 @@ def test_health_and_reflection_know_the_service(served: Place) -> None:
         reflected = ProtoReflectionDescriptorDatabase(channel)
         assert {SERVICE, "grpc.health.v1.Health"} <= set(reflected.get_services())
         file = reflected.FindFileContainingSymbol(SERVICE)
-        assert [method.name for method in file.service[0].method] == ["AnalyzeModel"]
+        calls = ["AnalyzeModel", "PlanModel", "ListDevices"]
+        assert [method.name for method in file.service[0].method] == calls
 
 
 def test_draining_finishes_what_is_there_and_takes_nothing_new() -> None:

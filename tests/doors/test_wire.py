@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -227,16 +226,13 @@ def test_a_figure_beyond_64_bits_is_an_error() -> None:
     assert caught.value.reason == "NUMBER_TOO_LARGE"
 
 
-def test_thousands_of_rows_are_quick() -> None:
-    """5,000 tensors and 10,000 fields in well under a second: 0.05 s out and 0.1 s in when this was written."""
+def test_thousands_of_rows_come_back_as_they_were() -> None:
+    """5,000 tensors and 10,000 fields, as of a large model."""
     fields = tuple(
         FieldRow(f"t{i}", "x", 2, "local", 3, 3, "1", 1, 0.0, 3, 3, False, True) for i in range(10_000)
     )
     big = msgspec.structs.replace(standins.report(rows=5_000), receptive_fields=fields)
-    started = time.perf_counter()
-    again = from_message(to_message(big), Report)
-    assert time.perf_counter() - started < 1
-    assert again == big
+    assert from_message(to_message(big), Report) == big
 
 
 # ---- errors

@@ -14,6 +14,7 @@ import pytest
 
 from analyzer.errors import AnalyzerError, BadModel, BadOption, Crashed, TooSlow, Unavailable
 from analyzer.options import Options
+from analyzer.report import Report
 from analyzer.workers import Workers
 from tests.doors.standins import HELLO, OBEDIENT, said
 
@@ -35,7 +36,8 @@ def one() -> Iterator[Workers]:
 
 def pid(workers: Workers) -> int:
     """The process that answers."""
-    return workers.submit(HELLO).result(PATIENCE).model.ir_version
+    told: Report = workers.submit(HELLO).result(PATIENCE)
+    return told.model.ir_version
 
 
 def test_a_model_by_path_or_bytes_is_analysed_in_another_process(workers: Workers, tmp_path: Path) -> None:

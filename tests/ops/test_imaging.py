@@ -10,6 +10,7 @@ import pytest
 from analyzer.graph import FLOAT32, INT64, UINT8, Size
 from analyzer.ops.imaging import affine_grid, center_crop_pad, image_decoder
 from analyzer.spans import WHOLE, Read, Route
+from tests.ops.kept import kept
 from tests.ops.lone import Lone, inside
 
 F32 = np.float32
@@ -42,7 +43,7 @@ def test_a_sampled_picture_has_the_shape_of_its_grid(
     lone.check()
     facts, (y,) = lone.facts(), lone.run()
     assert facts.elementwise == 2 * taps * y.size + 2 * int(np.prod(grid))
-    assert [size.shape for size in facts.saved] == [x, grid]
+    assert [size.shape for size in kept(facts)] == [x, grid]
 
 
 def test_a_grid_picks_rows_and_keeps_places() -> None:

@@ -135,10 +135,13 @@ def test_a_scatter_may_reduce(reduction: str) -> None:
 
 
 def test_a_scatter_costs_nothing_and_keeps_its_indices() -> None:
-    """Autograd needs to know where the gradient goes, and nothing else."""
-    facts = facts_of("ScatterND", floats(4), np.array([[1], [3]]), floats(2))
+    """Autograd needs to know where the gradient goes, and nothing else. Rows of places are how an exporter writes an
+    assignment to a slice, which knows.
+    """
+    facts = facts_of("ScatterElements", floats(4), np.array([1, 3]), floats(2))
     assert facts.elementwise == 0
-    assert [size.shape for size in facts.saved] == [(2, 1)]
+    assert [size.bytes for size in facts.saved] == [2 * 8]
+    assert facts_of("ScatterND", floats(4), np.array([[1], [3]]), floats(2)).saved == ()
 
 
 def test_an_update_is_read_where_it_was_written() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.ops.kept import kept
 from tests.ops.runtime import check, check_named, check_refused, facts_of, floats
 
 SCORES = floats(2, 3, 4)
@@ -34,7 +35,7 @@ def test_a_loss_is_two_steps_per_target_and_a_log_softmax_six_per_score() -> Non
 def test_autograd_keeps_log_probabilities_and_targets() -> None:
     """As cross_entropy of torch does."""
     facts = facts_of("SoftmaxCrossEntropyLoss", SCORES, TARGETS)
-    assert [size.shape for size in facts.saved] == [(2, 3, 4), (2, 4)]
+    assert [size.shape for size in kept(facts)] == [(2, 3, 4), (2, 4)]
 
 
 @pytest.mark.parametrize("op_type", ["NegativeLogLikelihoodLoss", "SoftmaxCrossEntropyLoss"])

@@ -22,11 +22,11 @@ def kept(facts: Any) -> list[tuple[int, ...]]:
 
 @pytest.mark.parametrize("opset", [7, 9, 14, 15])
 def test_batch_norm_keeps_its_input_and_scale(opset: int) -> None:
-    """Four steps per element at inference."""
+    """Four steps per element at inference; two vectors more where such a graph is trained."""
     check("BatchNormalization", X, VECTOR, VECTOR, VECTOR, VECTOR, opset=opset)
     facts = facts_of("BatchNormalization", X, VECTOR, VECTOR, VECTOR, VECTOR, opset=opset)
     assert facts.elementwise == 4 * X.size
-    assert kept(facts) == [X.shape, (6,)]
+    assert kept(facts) == [X.shape, (6,), (6,), (6,)]
 
 
 def test_batch_norm_trains_where_it_is_told() -> None:
@@ -72,10 +72,10 @@ def test_layer_norm_gives_mean_and_deviation_too(x: Array, scale: Array, axis: i
 
 
 def test_instance_norm_is_over_the_plane() -> None:
-    """Autograd keeps the input, and a mean and a deviation for each plane."""
+    """Autograd keeps the input, and for each plane a mean, a deviation and a scale of its own."""
     check("InstanceNormalization", X, VECTOR, VECTOR)
     facts = facts_of("InstanceNormalization", X, VECTOR, VECTOR)
-    assert kept(facts) == [X.shape, (2, 6), (2, 6), (6,)]
+    assert kept(facts) == [X.shape, (2, 6), (2, 6), (6,), (2, 6)]
     assert span_of(facts, 0) == (Route(0), Route(1), WHOLE, WHOLE)
 
 

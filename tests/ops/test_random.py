@@ -9,6 +9,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from analyzer.graph import Size
+from tests.ops.kept import kept
 from tests.ops.runtime import Operand, check, check_known, check_refused, facts_of, floats, ints, scene_of
 
 DRAWS: list[tuple[str, tuple[Operand, ...], dict[str, Any]]] = [
@@ -68,7 +69,7 @@ def test_dropout_at_training_draws_and_keeps_a_mask() -> None:
     check("Dropout", floats(2, 3), np.float32(0.5), np.bool_(True), opset=13, results=2)
     facts = facts_of("Dropout", floats(2, 3), np.float32(0.5), np.bool_(True), opset=13, stored=True)
     assert (facts.elementwise, facts.random) == (12, True)
-    assert [(size.shape, size.dtype.name) for size in facts.saved] == [((2, 3), "float32")]
+    assert [(size.shape, size.dtype.name) for size in kept(facts)] == [((2, 3), "float32")]
     output = facts.outputs[0] if isinstance(facts.outputs, tuple) else None
     assert isinstance(output, Size)
     assert output.value is None

@@ -43,15 +43,16 @@ STEPS = [  # for each state and step
     ("LSTM", PEEPHOLES, ", , , , , p", 22 + 3 + 3),
 ]
 
-# bytes that torch 2.15 keeps on CPU, oneDNN off, of 10 steps, 4 rows and 16 states
+# bytes that torch 2.15 keeps on CPU, oneDNN off, of 10 steps, 4 rows and 16 states; an input that is not laid out row
+# by row is copied for each direction (tests/core/test_saved.py)
 KEPT = [  # (op, gates, inputs, direction, bytes)
     ("LSTM", 4, 24, "forward", 21760),
-    ("LSTM", 4, 24, "bidirectional", 43520),  # of a batch-first input
+    ("LSTM", 4, 24, "bidirectional", 39680),
     ("LSTM", 4, 32, "bidirectional", 40960),  # the second of two layers
     ("GRU", 3, 24, "forward", 21760),
-    ("GRU", 3, 24, "bidirectional", 43520),
+    ("GRU", 3, 24, "bidirectional", 39680),
     ("RNN", 1, 24, "forward", 6656),
-    ("RNN", 1, 24, "bidirectional", 13312),
+    ("RNN", 1, 24, "bidirectional", 9472),
 ]
 
 REFUSED = [
@@ -114,8 +115,9 @@ def test_autograd_keeps_what_torchs_cells_keep(
         f"(float[10,4,{inputs}] x) => (y) <float[{d},{gates * 16},{inputs}] w, float[{d},{gates * 16},16] r>"
         f'{{ y = {op_type}<hidden_size=16, direction="{direction}">(x, w, r) }}'
     )
-    x, _, _, *states = said.saved
-    assert sum(size.bytes or 0 for size in (x, *states)) == amount
+    *given, states = said.saved
+    assert len(given) == d
+    assert sum(size.bytes or 0 for size in (given[0], states)) == amount
 
 
 @pytest.mark.parametrize("op_type", ["LSTM", "GRU", "RNN"])

@@ -9,6 +9,7 @@ import pytest
 
 from analyzer.graph import Size
 from analyzer.spans import DATA, WHOLE, Read, Route
+from tests.ops.kept import kept
 from tests.ops.reading import check_reads, span_of
 from tests.ops.runtime import (
     Operand,
@@ -55,7 +56,7 @@ def test_the_largest_read_all_and_keep_their_places() -> None:
     facts = facts_of("TopK", TIED, ints(2), results=2)
     assert span_of(facts, 0) == (Route(0), WHOLE)
     assert facts.elementwise == 8
-    assert [(size.shape, size.dtype.name) for size in facts.saved] == [((2, 2), "int64")]
+    assert [(size.shape, size.dtype.name) for size in kept(facts)] == [((2, 2), "int64")]
 
 
 @pytest.mark.parametrize(

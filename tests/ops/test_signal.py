@@ -11,6 +11,7 @@ import pytest
 from analyzer.graph import FLOAT32, INT64, Size
 from analyzer.ops.signal import dft, hann_window, mel_weight_matrix, stft
 from analyzer.spans import WHOLE, Route, window
+from tests.ops.kept import kept
 from tests.ops.lone import Lone, inside
 
 F32 = np.float32
@@ -99,7 +100,7 @@ def test_a_window_is_multiplied_with_and_kept() -> None:
     without = Lone("STFT", FRAMES[1][0], 17).facts()
     assert without.elementwise == 2 * 15 * (5 * 16 * 4)
     assert with_window.elementwise == without.elementwise + 2 * 15 * 16
-    assert [size.shape for size in with_window.saved] == [(16,)]
+    assert [size.shape for size in kept(with_window)] == [(16,)]
     assert without.saved == ()
 
 

@@ -91,6 +91,172 @@ class AnalyzeModelResponse(_message.Message):
 Global___AnalyzeModelResponse: _TypeAlias = AnalyzeModelResponse  # noqa: Y015
 
 @_typing.final
+class PlanModelRequest(_message.Message):
+    """One step of an upload."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_FIELD_NUMBER: _builtins.int
+    CHUNK_FIELD_NUMBER: _builtins.int
+    chunk: _builtins.bytes
+    """The next bytes of the .onnx file, as for AnalyzeModel."""
+    @_builtins.property
+    def start(self) -> Global___PlanStart:
+        """What is wanted. First, and once."""
+
+    def __init__(
+        self,
+        *,
+        start: Global___PlanStart | None = ...,
+        chunk: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "content", b"content", "start", b"start"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "content", b"content", "start", b"start"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_content: _TypeAlias = _typing.Literal["start", "chunk"]  # noqa: Y015
+    _WhichOneofArgType_content: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_content) -> _WhichOneofReturnType_content | None: ...
+
+Global___PlanModelRequest: _TypeAlias = PlanModelRequest  # noqa: Y015
+
+@_typing.final
+class PlanModelResponse(_message.Message):
+    """One step of an answer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROGRESS_FIELD_NUMBER: _builtins.int
+    PLAN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def progress(self) -> Global___Progress:
+        """How far the call has come, a few times a second."""
+
+    @_builtins.property
+    def plan(self) -> Global___Plan:
+        """The answer. Last, and once."""
+
+    def __init__(
+        self,
+        *,
+        progress: Global___Progress | None = ...,
+        plan: Global___Plan | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "plan", b"plan", "progress", b"progress"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "plan", b"plan", "progress", b"progress"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_content: _TypeAlias = _typing.Literal["progress", "plan"]  # noqa: Y015
+    _WhichOneofArgType_content: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_content) -> _WhichOneofReturnType_content | None: ...
+
+Global___PlanModelResponse: _TypeAlias = PlanModelResponse  # noqa: Y015
+
+@_typing.final
+class PlanStart(_message.Message):
+    """What a plan of the model whose bytes follow is to say."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPTIONS_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    TOTAL_BYTES_FIELD_NUMBER: _builtins.int
+    FILE_BYTES_FIELD_NUMBER: _builtins.int
+    MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    TARGET_BATCH_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """What the plan calls the model. Absent: "model"."""
+    total_bytes: _builtins.int
+    """How many bytes will follow, if known."""
+    file_bytes: _builtins.int
+    """Size of the model's own file, where what follows is a copy without its weights."""
+    memory_bytes: _builtins.int
+    """Bytes to fit in, where the options name no device."""
+    target_batch: _builtins.int
+    """Samples for each step of the optimizer. Absent: no schedule."""
+    @_builtins.property
+    def options(self) -> Global___Options:
+        """How to bind free dimensions but the batch, whose optimizer, and the device to fit on."""
+
+    def __init__(
+        self,
+        *,
+        options: Global___Options | None = ...,
+        name: _builtins.str | None = ...,
+        total_bytes: _builtins.int | None = ...,
+        file_bytes: _builtins.int | None = ...,
+        memory_bytes: _builtins.int | None = ...,
+        target_batch: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_file_bytes", b"_file_bytes", "_memory_bytes", b"_memory_bytes", "_name", b"_name", "_target_batch", b"_target_batch", "_total_bytes", b"_total_bytes", "file_bytes", b"file_bytes", "memory_bytes", b"memory_bytes", "name", b"name", "options", b"options", "target_batch", b"target_batch", "total_bytes", b"total_bytes"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_file_bytes", b"_file_bytes", "_memory_bytes", b"_memory_bytes", "_name", b"_name", "_target_batch", b"_target_batch", "_total_bytes", b"_total_bytes", "file_bytes", b"file_bytes", "memory_bytes", b"memory_bytes", "name", b"name", "options", b"options", "target_batch", b"target_batch", "total_bytes", b"total_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__file_bytes: _TypeAlias = _typing.Literal["file_bytes"]  # noqa: Y015
+    _WhichOneofArgType__file_bytes: _TypeAlias = _typing.Literal["_file_bytes", b"_file_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__memory_bytes: _TypeAlias = _typing.Literal["memory_bytes"]  # noqa: Y015
+    _WhichOneofArgType__memory_bytes: _TypeAlias = _typing.Literal["_memory_bytes", b"_memory_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__name: _TypeAlias = _typing.Literal["name"]  # noqa: Y015
+    _WhichOneofArgType__name: _TypeAlias = _typing.Literal["_name", b"_name"]  # noqa: Y015
+    _WhichOneofReturnType__target_batch: _TypeAlias = _typing.Literal["target_batch"]  # noqa: Y015
+    _WhichOneofArgType__target_batch: _TypeAlias = _typing.Literal["_target_batch", b"_target_batch"]  # noqa: Y015
+    _WhichOneofReturnType__total_bytes: _TypeAlias = _typing.Literal["total_bytes"]  # noqa: Y015
+    _WhichOneofArgType__total_bytes: _TypeAlias = _typing.Literal["_total_bytes", b"_total_bytes"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__file_bytes) -> _WhichOneofReturnType__file_bytes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__memory_bytes) -> _WhichOneofReturnType__memory_bytes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__name) -> _WhichOneofReturnType__name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__target_batch) -> _WhichOneofReturnType__target_batch | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__total_bytes) -> _WhichOneofReturnType__total_bytes | None: ...
+
+Global___PlanStart: _TypeAlias = PlanStart  # noqa: Y015
+
+@_typing.final
+class ListDevicesRequest(_message.Message):
+    """Nothing needs to be said."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDevicesRequest: _TypeAlias = ListDevicesRequest  # noqa: Y015
+
+@_typing.final
+class ListDevicesResponse(_message.Message):
+    """All that are known."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEVICES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def devices(self) -> _containers.RepeatedCompositeFieldContainer[Global___Device]:
+        """In the order of the list."""
+
+    def __init__(
+        self,
+        *,
+        devices: _abc.Iterable[Global___Device] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["devices", b"devices"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDevicesResponse: _TypeAlias = ListDevicesResponse  # noqa: Y015
+
+@_typing.final
 class Start(_message.Message):
     """What is wanted of the model whose bytes follow."""
 
@@ -189,10 +355,38 @@ class Options(_message.Message):
     OPTIMIZER_FIELD_NUMBER: _builtins.int
     LENIENT_FIELD_NUMBER: _builtins.int
     PASSES_FIELD_NUMBER: _builtins.int
+    RUNTIME_FIELD_NUMBER: _builtins.int
+    RUNTIME_LEVEL_FIELD_NUMBER: _builtins.int
+    RUNTIME_THREADS_FIELD_NUMBER: _builtins.int
+    DETAILS_FIELD_NUMBER: _builtins.int
+    DEVICE_FIELD_NUMBER: _builtins.int
+    TRAINING_GRAPH_FIELD_NUMBER: _builtins.int
+    PRECISION_FIELD_NUMBER: _builtins.int
+    FREEZE_FIELD_NUMBER: _builtins.int
+    CHECKPOINT_FIELD_NUMBER: _builtins.int
+    FOREACH_FIELD_NUMBER: _builtins.int
     optimizer: _builtins.str
     """Whose state training memory counts: "sgd" none, "momentum" one copy of the parameters, "adam" two. Absent: "sgd"."""
     lenient: _builtins.bool
     """A node that no runtime could run becomes a warning and a partial report instead of an error."""
+    runtime: _builtins.str
+    """Whose memory to predict: "onnxruntime", of its CPU provider. Absent: nobody's. The server must have it installed."""
+    runtime_level: _builtins.str
+    """How far that runtime's optimiser goes: "disable", "basic", "extended" or "all". Absent: "all"."""
+    runtime_threads: _builtins.int
+    """Intra-op threads of that runtime. Absent: 1."""
+    training_graph: _builtins.str
+    """What an inference graph is taken for in training: "unfold", with the batch norms that names say were folded into
+    weights, and with dropout at work where it is written; "as-is", without. Absent: "unfold".
+    """
+    precision: _builtins.str
+    """Of activations in training: "fp32", or "fp16" and "bf16", which halve them beside whole parameters. Absent: "fp32"."""
+    checkpoint: _builtins.str
+    """Activation checkpoints: "none", a number of segments, or "sqrt", the root of the nodes that keep something. Absent:
+    "none".
+    """
+    foreach: _builtins.bool
+    """The optimizer steps for all parameters at once, as PyTorch does by default on a GPU."""
     @_builtins.property
     def dims(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
         """Symbol -> value, for dimensions that the model names: {"batch": 8}."""
@@ -205,6 +399,18 @@ class Options(_message.Message):
     def passes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What to find: "cost" (operations, parameters, depth; comes with every analysis), "memory", "fields". None named: all."""
 
+    @_builtins.property
+    def details(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Fields of InferenceMemory that come only where they are asked for: "arena_offsets", "savings"."""
+
+    @_builtins.property
+    def device(self) -> Global___Device:
+        """What to draw the report's roofline for. Absent: no roofline."""
+
+    @_builtins.property
+    def freeze(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Globs of parameters that do not learn."""
+
     def __init__(
         self,
         *,
@@ -213,16 +419,128 @@ class Options(_message.Message):
         optimizer: _builtins.str | None = ...,
         lenient: _builtins.bool = ...,
         passes: _abc.Iterable[_builtins.str] | None = ...,
+        runtime: _builtins.str | None = ...,
+        runtime_level: _builtins.str | None = ...,
+        runtime_threads: _builtins.int | None = ...,
+        details: _abc.Iterable[_builtins.str] | None = ...,
+        device: Global___Device | None = ...,
+        training_graph: _builtins.str | None = ...,
+        precision: _builtins.str | None = ...,
+        freeze: _abc.Iterable[_builtins.str] | None = ...,
+        checkpoint: _builtins.str | None = ...,
+        foreach: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_optimizer", b"_optimizer", "optimizer", b"optimizer"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_checkpoint", b"_checkpoint", "_optimizer", b"_optimizer", "_precision", b"_precision", "_runtime", b"_runtime", "_runtime_level", b"_runtime_level", "_runtime_threads", b"_runtime_threads", "_training_graph", b"_training_graph", "checkpoint", b"checkpoint", "device", b"device", "optimizer", b"optimizer", "precision", b"precision", "runtime", b"runtime", "runtime_level", b"runtime_level", "runtime_threads", b"runtime_threads", "training_graph", b"training_graph"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_optimizer", b"_optimizer", "dims", b"dims", "lenient", b"lenient", "optimizer", b"optimizer", "passes", b"passes", "shapes", b"shapes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_checkpoint", b"_checkpoint", "_optimizer", b"_optimizer", "_precision", b"_precision", "_runtime", b"_runtime", "_runtime_level", b"_runtime_level", "_runtime_threads", b"_runtime_threads", "_training_graph", b"_training_graph", "checkpoint", b"checkpoint", "details", b"details", "device", b"device", "dims", b"dims", "foreach", b"foreach", "freeze", b"freeze", "lenient", b"lenient", "optimizer", b"optimizer", "passes", b"passes", "precision", b"precision", "runtime", b"runtime", "runtime_level", b"runtime_level", "runtime_threads", b"runtime_threads", "shapes", b"shapes", "training_graph", b"training_graph"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__checkpoint: _TypeAlias = _typing.Literal["checkpoint"]  # noqa: Y015
+    _WhichOneofArgType__checkpoint: _TypeAlias = _typing.Literal["_checkpoint", b"_checkpoint"]  # noqa: Y015
     _WhichOneofReturnType__optimizer: _TypeAlias = _typing.Literal["optimizer"]  # noqa: Y015
     _WhichOneofArgType__optimizer: _TypeAlias = _typing.Literal["_optimizer", b"_optimizer"]  # noqa: Y015
+    _WhichOneofReturnType__precision: _TypeAlias = _typing.Literal["precision"]  # noqa: Y015
+    _WhichOneofArgType__precision: _TypeAlias = _typing.Literal["_precision", b"_precision"]  # noqa: Y015
+    _WhichOneofReturnType__runtime: _TypeAlias = _typing.Literal["runtime"]  # noqa: Y015
+    _WhichOneofArgType__runtime: _TypeAlias = _typing.Literal["_runtime", b"_runtime"]  # noqa: Y015
+    _WhichOneofReturnType__runtime_level: _TypeAlias = _typing.Literal["runtime_level"]  # noqa: Y015
+    _WhichOneofArgType__runtime_level: _TypeAlias = _typing.Literal["_runtime_level", b"_runtime_level"]  # noqa: Y015
+    _WhichOneofReturnType__runtime_threads: _TypeAlias = _typing.Literal["runtime_threads"]  # noqa: Y015
+    _WhichOneofArgType__runtime_threads: _TypeAlias = _typing.Literal["_runtime_threads", b"_runtime_threads"]  # noqa: Y015
+    _WhichOneofReturnType__training_graph: _TypeAlias = _typing.Literal["training_graph"]  # noqa: Y015
+    _WhichOneofArgType__training_graph: _TypeAlias = _typing.Literal["_training_graph", b"_training_graph"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__checkpoint) -> _WhichOneofReturnType__checkpoint | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__optimizer) -> _WhichOneofReturnType__optimizer | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__precision) -> _WhichOneofReturnType__precision | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__runtime) -> _WhichOneofReturnType__runtime | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__runtime_level) -> _WhichOneofReturnType__runtime_level | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__runtime_threads) -> _WhichOneofReturnType__runtime_threads | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__training_graph) -> _WhichOneofReturnType__training_graph | None: ...
 
 Global___Options: _TypeAlias = Options  # noqa: Y015
+
+@_typing.final
+class Device(_message.Message):
+    """A device by its sheet. What the sheet does not say is absent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class FlopsPerSecondEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    NAME_FIELD_NUMBER: _builtins.int
+    MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    CONTEXT_BYTES_FIELD_NUMBER: _builtins.int
+    BYTES_PER_SECOND_FIELD_NUMBER: _builtins.int
+    FLOPS_PER_SECOND_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """What it is called."""
+    memory_bytes: _builtins.int
+    """Bytes of its memory, all of it."""
+    context_bytes: _builtins.int
+    """Bytes of that which a process's context takes before the first tensor."""
+    bytes_per_second: _builtins.int
+    """Bytes that its memory brings or takes in a second."""
+    source: _builtins.str
+    """Where the figures are from."""
+    note: _builtins.str
+    """What one must know beside them."""
+    @_builtins.property
+    def flops_per_second(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """Most operations of matrix products in a second, dense, by type: "float64", "float32", "tf32", "float16", "bfloat16",
+        "float8", "int8".
+        """
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        memory_bytes: _builtins.int = ...,
+        context_bytes: _builtins.int | None = ...,
+        bytes_per_second: _builtins.int | None = ...,
+        flops_per_second: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        source: _builtins.str = ...,
+        note: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_bytes_per_second", b"_bytes_per_second", "_context_bytes", b"_context_bytes", "bytes_per_second", b"bytes_per_second", "context_bytes", b"context_bytes"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bytes_per_second", b"_bytes_per_second", "_context_bytes", b"_context_bytes", "bytes_per_second", b"bytes_per_second", "context_bytes", b"context_bytes", "flops_per_second", b"flops_per_second", "memory_bytes", b"memory_bytes", "name", b"name", "note", b"note", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__bytes_per_second: _TypeAlias = _typing.Literal["bytes_per_second"]  # noqa: Y015
+    _WhichOneofArgType__bytes_per_second: _TypeAlias = _typing.Literal["_bytes_per_second", b"_bytes_per_second"]  # noqa: Y015
+    _WhichOneofReturnType__context_bytes: _TypeAlias = _typing.Literal["context_bytes"]  # noqa: Y015
+    _WhichOneofArgType__context_bytes: _TypeAlias = _typing.Literal["_context_bytes", b"_context_bytes"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__bytes_per_second) -> _WhichOneofReturnType__bytes_per_second | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__context_bytes) -> _WhichOneofReturnType__context_bytes | None: ...
+
+Global___Device: _TypeAlias = Device  # noqa: Y015
 
 @_typing.final
 class Progress(_message.Message):
@@ -310,6 +628,8 @@ class Report(_message.Message):
     MEMORY_FIELD_NUMBER: _builtins.int
     RECEPTIVE_FIELDS_FIELD_NUMBER: _builtins.int
     DEPTH_FIELD_NUMBER: _builtins.int
+    ROOFLINE_FIELD_NUMBER: _builtins.int
+    COVERAGE_FIELD_NUMBER: _builtins.int
     schema_version: _builtins.int
     """Version of these names and meanings: 1."""
     depth: _builtins.int
@@ -346,6 +666,14 @@ class Report(_message.Message):
     def receptive_fields(self) -> _containers.RepeatedCompositeFieldContainer[Global___FieldRow]:
         """What each tensor sees of each input, along each axis of that input."""
 
+    @_builtins.property
+    def roofline(self) -> Global___Roofline:
+        """The least time of a pass on a device. Absent unless the options name a device."""
+
+    @_builtins.property
+    def coverage(self) -> _containers.RepeatedCompositeFieldContainer[Global___CoverageRow]:
+        """What is seen of each axis of each input. Empty unless the options ask for it."""
+
     def __init__(
         self,
         *,
@@ -359,10 +687,12 @@ class Report(_message.Message):
         memory: Global___Memory | None = ...,
         receptive_fields: _abc.Iterable[Global___FieldRow] | None = ...,
         depth: _builtins.int | None = ...,
+        roofline: Global___Roofline | None = ...,
+        coverage: _abc.Iterable[Global___CoverageRow] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_depth", b"_depth", "depth", b"depth", "memory", b"memory", "model", b"model", "totals", b"totals"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_depth", b"_depth", "depth", b"depth", "memory", b"memory", "model", b"model", "roofline", b"roofline", "totals", b"totals"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_depth", b"_depth", "depth", b"depth", "dims", b"dims", "memory", b"memory", "model", b"model", "nodes", b"nodes", "receptive_fields", b"receptive_fields", "schema_version", b"schema_version", "tensors", b"tensors", "totals", b"totals", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_depth", b"_depth", "coverage", b"coverage", "depth", b"depth", "dims", b"dims", "memory", b"memory", "model", b"model", "nodes", b"nodes", "receptive_fields", b"receptive_fields", "roofline", b"roofline", "schema_version", b"schema_version", "tensors", b"tensors", "totals", b"totals", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__depth: _TypeAlias = _typing.Literal["depth"]  # noqa: Y015
     _WhichOneofArgType__depth: _TypeAlias = _typing.Literal["_depth", b"_depth"]  # noqa: Y015
@@ -580,6 +910,10 @@ class NodeRow(_message.Message):
     OUTPUT_BYTES_FIELD_NUMBER: _builtins.int
     LOWERING_BYTES_FIELD_NUMBER: _builtins.int
     SAVED_BYTES_FIELD_NUMBER: _builtins.int
+    LIVE_BYTES_FIELD_NUMBER: _builtins.int
+    LOWERING_ROWS_FIELD_NUMBER: _builtins.int
+    LOWERING_COLUMNS_FIELD_NUMBER: _builtins.int
+    LOWERING_TILE_BYTES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """As in the file, or made up from the op and a number where the file has none."""
     op_type: _builtins.str
@@ -601,9 +935,17 @@ class NodeRow(_message.Message):
     output_bytes: _builtins.int
     """Newly made bytes: a view makes none."""
     lowering_bytes: _builtins.int
-    """Bytes of the im2col matrix of a convolution."""
+    """Bytes of the im2col matrix of a convolution, of one image and group."""
     saved_bytes: _builtins.int
     """Bytes that automatic differentiation keeps because of this node, each storage at its first keeper."""
+    live_bytes: _builtins.int
+    """Bytes alive while the node runs, of inputs, outputs and activations; what is not known does not count."""
+    lowering_rows: _builtins.int
+    """Rows of the im2col matrix: output positions."""
+    lowering_columns: _builtins.int
+    """Columns of the im2col matrix: taps, over the channels of a group."""
+    lowering_tile_bytes: _builtins.int
+    """Bytes of a tile of that matrix, of at most 128 rows and 128 columns."""
     @_builtins.property
     def inputs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Tensors read, by position; "" where an optional one is left out."""
@@ -629,17 +971,29 @@ class NodeRow(_message.Message):
         output_bytes: _builtins.int | None = ...,
         lowering_bytes: _builtins.int | None = ...,
         saved_bytes: _builtins.int | None = ...,
+        live_bytes: _builtins.int | None = ...,
+        lowering_rows: _builtins.int | None = ...,
+        lowering_columns: _builtins.int | None = ...,
+        lowering_tile_bytes: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_elementwise_flops", b"_elementwise_flops", "_flops", b"_flops", "_lowering_bytes", b"_lowering_bytes", "_macs", b"_macs", "_output_bytes", b"_output_bytes", "_parameters", b"_parameters", "_repeat", b"_repeat", "_saved_bytes", b"_saved_bytes", "elementwise_flops", b"elementwise_flops", "flops", b"flops", "lowering_bytes", b"lowering_bytes", "macs", b"macs", "output_bytes", b"output_bytes", "parameters", b"parameters", "repeat", b"repeat", "saved_bytes", b"saved_bytes"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_elementwise_flops", b"_elementwise_flops", "_flops", b"_flops", "_live_bytes", b"_live_bytes", "_lowering_bytes", b"_lowering_bytes", "_lowering_columns", b"_lowering_columns", "_lowering_rows", b"_lowering_rows", "_lowering_tile_bytes", b"_lowering_tile_bytes", "_macs", b"_macs", "_output_bytes", b"_output_bytes", "_parameters", b"_parameters", "_repeat", b"_repeat", "_saved_bytes", b"_saved_bytes", "elementwise_flops", b"elementwise_flops", "flops", b"flops", "live_bytes", b"live_bytes", "lowering_bytes", b"lowering_bytes", "lowering_columns", b"lowering_columns", "lowering_rows", b"lowering_rows", "lowering_tile_bytes", b"lowering_tile_bytes", "macs", b"macs", "output_bytes", b"output_bytes", "parameters", b"parameters", "repeat", b"repeat", "saved_bytes", b"saved_bytes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_elementwise_flops", b"_elementwise_flops", "_flops", b"_flops", "_lowering_bytes", b"_lowering_bytes", "_macs", b"_macs", "_output_bytes", b"_output_bytes", "_parameters", b"_parameters", "_repeat", b"_repeat", "_saved_bytes", b"_saved_bytes", "domain", b"domain", "elementwise_flops", b"elementwise_flops", "flops", b"flops", "inputs", b"inputs", "lowering_bytes", b"lowering_bytes", "macs", b"macs", "name", b"name", "op_type", b"op_type", "output_bytes", b"output_bytes", "outputs", b"outputs", "parameters", b"parameters", "repeat", b"repeat", "saved_bytes", b"saved_bytes", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_elementwise_flops", b"_elementwise_flops", "_flops", b"_flops", "_live_bytes", b"_live_bytes", "_lowering_bytes", b"_lowering_bytes", "_lowering_columns", b"_lowering_columns", "_lowering_rows", b"_lowering_rows", "_lowering_tile_bytes", b"_lowering_tile_bytes", "_macs", b"_macs", "_output_bytes", b"_output_bytes", "_parameters", b"_parameters", "_repeat", b"_repeat", "_saved_bytes", b"_saved_bytes", "domain", b"domain", "elementwise_flops", b"elementwise_flops", "flops", b"flops", "inputs", b"inputs", "live_bytes", b"live_bytes", "lowering_bytes", b"lowering_bytes", "lowering_columns", b"lowering_columns", "lowering_rows", b"lowering_rows", "lowering_tile_bytes", b"lowering_tile_bytes", "macs", b"macs", "name", b"name", "op_type", b"op_type", "output_bytes", b"output_bytes", "outputs", b"outputs", "parameters", b"parameters", "repeat", b"repeat", "saved_bytes", b"saved_bytes", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__elementwise_flops: _TypeAlias = _typing.Literal["elementwise_flops"]  # noqa: Y015
     _WhichOneofArgType__elementwise_flops: _TypeAlias = _typing.Literal["_elementwise_flops", b"_elementwise_flops"]  # noqa: Y015
     _WhichOneofReturnType__flops: _TypeAlias = _typing.Literal["flops"]  # noqa: Y015
     _WhichOneofArgType__flops: _TypeAlias = _typing.Literal["_flops", b"_flops"]  # noqa: Y015
+    _WhichOneofReturnType__live_bytes: _TypeAlias = _typing.Literal["live_bytes"]  # noqa: Y015
+    _WhichOneofArgType__live_bytes: _TypeAlias = _typing.Literal["_live_bytes", b"_live_bytes"]  # noqa: Y015
     _WhichOneofReturnType__lowering_bytes: _TypeAlias = _typing.Literal["lowering_bytes"]  # noqa: Y015
     _WhichOneofArgType__lowering_bytes: _TypeAlias = _typing.Literal["_lowering_bytes", b"_lowering_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__lowering_columns: _TypeAlias = _typing.Literal["lowering_columns"]  # noqa: Y015
+    _WhichOneofArgType__lowering_columns: _TypeAlias = _typing.Literal["_lowering_columns", b"_lowering_columns"]  # noqa: Y015
+    _WhichOneofReturnType__lowering_rows: _TypeAlias = _typing.Literal["lowering_rows"]  # noqa: Y015
+    _WhichOneofArgType__lowering_rows: _TypeAlias = _typing.Literal["_lowering_rows", b"_lowering_rows"]  # noqa: Y015
+    _WhichOneofReturnType__lowering_tile_bytes: _TypeAlias = _typing.Literal["lowering_tile_bytes"]  # noqa: Y015
+    _WhichOneofArgType__lowering_tile_bytes: _TypeAlias = _typing.Literal["_lowering_tile_bytes", b"_lowering_tile_bytes"]  # noqa: Y015
     _WhichOneofReturnType__macs: _TypeAlias = _typing.Literal["macs"]  # noqa: Y015
     _WhichOneofArgType__macs: _TypeAlias = _typing.Literal["_macs", b"_macs"]  # noqa: Y015
     _WhichOneofReturnType__output_bytes: _TypeAlias = _typing.Literal["output_bytes"]  # noqa: Y015
@@ -655,7 +1009,15 @@ class NodeRow(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__flops) -> _WhichOneofReturnType__flops | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__live_bytes) -> _WhichOneofReturnType__live_bytes | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__lowering_bytes) -> _WhichOneofReturnType__lowering_bytes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__lowering_columns) -> _WhichOneofReturnType__lowering_columns | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__lowering_rows) -> _WhichOneofReturnType__lowering_rows | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__lowering_tile_bytes) -> _WhichOneofReturnType__lowering_tile_bytes | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__macs) -> _WhichOneofReturnType__macs | None: ...
     @_typing.overload
@@ -768,6 +1130,9 @@ class InferenceMemory(_message.Message):
     LIVE_AT_PEAK_FIELD_NUMBER: _builtins.int
     ARENA_BYTES_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
+    ONNXRUNTIME_FIELD_NUMBER: _builtins.int
+    ARENA_OFFSETS_FIELD_NUMBER: _builtins.int
+    SAVINGS_FIELD_NUMBER: _builtins.int
     parameter_bytes: _builtins.int
     """Bytes of the stored weights."""
     outputs_bytes: _builtins.int
@@ -779,12 +1144,26 @@ class InferenceMemory(_message.Message):
     peak_node: _builtins.str
     """The node at which that is."""
     arena_bytes: _builtins.int
-    """Bytes of an offset plan. Absent until asked for."""
+    """Bytes of one block in which a greedy-by-size plan places all that is alive, unaligned; never below the live peak.
+    Absent where memory was not asked for, or too much is alive at once to plan.
+    """
     status: _builtins.str
     """"complete", "partial" or "unavailable"."""
     @_builtins.property
     def live_at_peak(self) -> _containers.RepeatedCompositeFieldContainer[Global___LiveTensor]:
         """What is alive then, largest first."""
+
+    @_builtins.property
+    def onnxruntime(self) -> Global___RuntimeMemory:
+        """What onnxruntime's CPU provider takes. Absent until asked for; absent, too, where a warning says why there is no answer."""
+
+    @_builtins.property
+    def arena_offsets(self) -> _containers.RepeatedCompositeFieldContainer[Global___ArenaSlot]:
+        """Where everything lies in the arena. Empty unless `details` asks for it."""
+
+    @_builtins.property
+    def savings(self) -> Global___Savings:
+        """What would lower the peak. Absent unless `details` asks for it."""
 
     def __init__(
         self,
@@ -797,10 +1176,13 @@ class InferenceMemory(_message.Message):
         live_at_peak: _abc.Iterable[Global___LiveTensor] | None = ...,
         arena_bytes: _builtins.int | None = ...,
         status: _builtins.str = ...,
+        onnxruntime: Global___RuntimeMemory | None = ...,
+        arena_offsets: _abc.Iterable[Global___ArenaSlot] | None = ...,
+        savings: Global___Savings | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_arena_bytes", b"_arena_bytes", "_lecture_bytes", b"_lecture_bytes", "_outputs_bytes", b"_outputs_bytes", "_parameter_bytes", b"_parameter_bytes", "_peak_live_bytes", b"_peak_live_bytes", "_peak_node", b"_peak_node", "arena_bytes", b"arena_bytes", "lecture_bytes", b"lecture_bytes", "outputs_bytes", b"outputs_bytes", "parameter_bytes", b"parameter_bytes", "peak_live_bytes", b"peak_live_bytes", "peak_node", b"peak_node"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_arena_bytes", b"_arena_bytes", "_lecture_bytes", b"_lecture_bytes", "_outputs_bytes", b"_outputs_bytes", "_parameter_bytes", b"_parameter_bytes", "_peak_live_bytes", b"_peak_live_bytes", "_peak_node", b"_peak_node", "arena_bytes", b"arena_bytes", "lecture_bytes", b"lecture_bytes", "onnxruntime", b"onnxruntime", "outputs_bytes", b"outputs_bytes", "parameter_bytes", b"parameter_bytes", "peak_live_bytes", b"peak_live_bytes", "peak_node", b"peak_node", "savings", b"savings"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_arena_bytes", b"_arena_bytes", "_lecture_bytes", b"_lecture_bytes", "_outputs_bytes", b"_outputs_bytes", "_parameter_bytes", b"_parameter_bytes", "_peak_live_bytes", b"_peak_live_bytes", "_peak_node", b"_peak_node", "arena_bytes", b"arena_bytes", "lecture_bytes", b"lecture_bytes", "live_at_peak", b"live_at_peak", "outputs_bytes", b"outputs_bytes", "parameter_bytes", b"parameter_bytes", "peak_live_bytes", b"peak_live_bytes", "peak_node", b"peak_node", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_arena_bytes", b"_arena_bytes", "_lecture_bytes", b"_lecture_bytes", "_outputs_bytes", b"_outputs_bytes", "_parameter_bytes", b"_parameter_bytes", "_peak_live_bytes", b"_peak_live_bytes", "_peak_node", b"_peak_node", "arena_bytes", b"arena_bytes", "arena_offsets", b"arena_offsets", "lecture_bytes", b"lecture_bytes", "live_at_peak", b"live_at_peak", "onnxruntime", b"onnxruntime", "outputs_bytes", b"outputs_bytes", "parameter_bytes", b"parameter_bytes", "peak_live_bytes", b"peak_live_bytes", "peak_node", b"peak_node", "savings", b"savings", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__arena_bytes: _TypeAlias = _typing.Literal["arena_bytes"]  # noqa: Y015
     _WhichOneofArgType__arena_bytes: _TypeAlias = _typing.Literal["_arena_bytes", b"_arena_bytes"]  # noqa: Y015
@@ -828,6 +1210,310 @@ class InferenceMemory(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__peak_node) -> _WhichOneofReturnType__peak_node | None: ...
 
 Global___InferenceMemory: _TypeAlias = InferenceMemory  # noqa: Y015
+
+@_typing.final
+class RuntimeMemory(_message.Message):
+    """What onnxruntime's CPU provider takes of its arena, predicted for the second run of a session with default options.
+    The figures are those of weights that are all zeros, as of a model that comes without them: of packed weights that are
+    equal onnxruntime keeps one.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class UnmodelledEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    RELEASE_FIELD_NUMBER: _builtins.int
+    LEVEL_FIELD_NUMBER: _builtins.int
+    THREADS_FIELD_NUMBER: _builtins.int
+    BASE_BYTES_FIELD_NUMBER: _builtins.int
+    PEAK_BYTES_FIELD_NUMBER: _builtins.int
+    HELD_BYTES_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    UNMODELLED_FIELD_NUMBER: _builtins.int
+    DISTINCT_FIELD_NUMBER: _builtins.int
+    LEAST_PEAK_BYTES_FIELD_NUMBER: _builtins.int
+    release: _builtins.str
+    """The release that optimised the graph."""
+    level: _builtins.str
+    """How far its optimiser went: "disable", "basic", "extended" or "all"."""
+    threads: _builtins.int
+    """Intra-op threads."""
+    base_bytes: _builtins.int
+    """Bytes requested before the first kernel runs: packed weights, and stored tensors of few bytes."""
+    peak_bytes: _builtins.int
+    """Most bytes in use at once, since the session's beginning."""
+    held_bytes: _builtins.int
+    """Bytes obtained from the system."""
+    status: _builtins.str
+    """"complete", or "partial": the bytes are what is known."""
+    least_peak_bytes: _builtins.int
+    """Most bytes in use at once where chance orders the nodes best; `peak_bytes` is where it orders them worst."""
+    @_builtins.property
+    def unmodelled(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """Ops whose own memory nobody described, with the number of their nodes."""
+
+    @_builtins.property
+    def distinct(self) -> Global___ArenaBytes:
+        """The same where no two weights are equal, as where they were trained."""
+
+    def __init__(
+        self,
+        *,
+        release: _builtins.str = ...,
+        level: _builtins.str = ...,
+        threads: _builtins.int = ...,
+        base_bytes: _builtins.int = ...,
+        peak_bytes: _builtins.int = ...,
+        held_bytes: _builtins.int = ...,
+        status: _builtins.str = ...,
+        unmodelled: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        distinct: Global___ArenaBytes | None = ...,
+        least_peak_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["distinct", b"distinct"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_bytes", b"base_bytes", "distinct", b"distinct", "held_bytes", b"held_bytes", "least_peak_bytes", b"least_peak_bytes", "level", b"level", "peak_bytes", b"peak_bytes", "release", b"release", "status", b"status", "threads", b"threads", "unmodelled", b"unmodelled"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RuntimeMemory: _TypeAlias = RuntimeMemory  # noqa: Y015
+
+@_typing.final
+class ArenaBytes(_message.Message):
+    """Bytes of onnxruntime's arena."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BASE_BYTES_FIELD_NUMBER: _builtins.int
+    PEAK_BYTES_FIELD_NUMBER: _builtins.int
+    HELD_BYTES_FIELD_NUMBER: _builtins.int
+    LEAST_PEAK_BYTES_FIELD_NUMBER: _builtins.int
+    base_bytes: _builtins.int
+    """Requested before the first kernel runs: packed weights, and stored tensors of few bytes."""
+    peak_bytes: _builtins.int
+    """Most bytes in use at once, since the session's beginning."""
+    held_bytes: _builtins.int
+    """Obtained from the system."""
+    least_peak_bytes: _builtins.int
+    """Most bytes in use at once where chance orders the nodes best."""
+    def __init__(
+        self,
+        *,
+        base_bytes: _builtins.int = ...,
+        peak_bytes: _builtins.int = ...,
+        held_bytes: _builtins.int = ...,
+        least_peak_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_bytes", b"base_bytes", "held_bytes", b"held_bytes", "least_peak_bytes", b"least_peak_bytes", "peak_bytes", b"peak_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ArenaBytes: _TypeAlias = ArenaBytes  # noqa: Y015
+
+@_typing.final
+class ArenaSlot(_message.Message):
+    """Where a tensor lies in the arena, views of it included."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    OFFSET_BYTES_FIELD_NUMBER: _builtins.int
+    BYTES_FIELD_NUMBER: _builtins.int
+    FIRST_NODE_FIELD_NUMBER: _builtins.int
+    LAST_NODE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """ONNX name; empty: what the bodies that `first_node` runs hold beyond their inputs and outputs."""
+    offset_bytes: _builtins.int
+    """Where it begins."""
+    bytes: _builtins.int
+    """Exact bytes."""
+    first_node: _builtins.str
+    """The node that makes it. Absent: an input, there before the first."""
+    last_node: _builtins.str
+    """The node that reads it last. Absent: an input or output, there to the end."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        offset_bytes: _builtins.int = ...,
+        bytes: _builtins.int = ...,
+        first_node: _builtins.str | None = ...,
+        last_node: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_first_node", b"_first_node", "_last_node", b"_last_node", "first_node", b"first_node", "last_node", b"last_node"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_first_node", b"_first_node", "_last_node", b"_last_node", "bytes", b"bytes", "first_node", b"first_node", "last_node", b"last_node", "name", b"name", "offset_bytes", b"offset_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__first_node: _TypeAlias = _typing.Literal["first_node"]  # noqa: Y015
+    _WhichOneofArgType__first_node: _TypeAlias = _typing.Literal["_first_node", b"_first_node"]  # noqa: Y015
+    _WhichOneofReturnType__last_node: _TypeAlias = _typing.Literal["last_node"]  # noqa: Y015
+    _WhichOneofArgType__last_node: _TypeAlias = _typing.Literal["_last_node", b"_last_node"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__first_node) -> _WhichOneofReturnType__first_node | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__last_node) -> _WhichOneofReturnType__last_node | None: ...
+
+Global___ArenaSlot: _TypeAlias = ArenaSlot  # noqa: Y015
+
+@_typing.final
+class Savings(_message.Message):
+    """What would lower the peak of live bytes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDER_FIELD_NUMBER: _builtins.int
+    MISSED_INPLACE_FIELD_NUMBER: _builtins.int
+    WAITING_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def order(self) -> Global___FoundOrder:
+        """The best order of nodes that a bounded search found. Absent: sizes are not known, or the graph is too large."""
+
+    @_builtins.property
+    def missed_inplace(self) -> _containers.RepeatedCompositeFieldContainer[Global___MissedInplace]:
+        """Results at nodes that reach the peak, of the bytes of an operand that ends there and yet is not overwritten."""
+
+    @_builtins.property
+    def waiting(self) -> _containers.RepeatedCompositeFieldContainer[Global___WaitingTensor]:
+        """What the first node at the peak does not touch, by bytes times steps waited, largest first."""
+
+    def __init__(
+        self,
+        *,
+        order: Global___FoundOrder | None = ...,
+        missed_inplace: _abc.Iterable[Global___MissedInplace] | None = ...,
+        waiting: _abc.Iterable[Global___WaitingTensor] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["order", b"order"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["missed_inplace", b"missed_inplace", "order", b"order", "waiting", b"waiting"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Savings: _TypeAlias = Savings  # noqa: Y015
+
+@_typing.final
+class FoundOrder(_message.Message):
+    """An order of the main graph's nodes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PEAK_LIVE_BYTES_FIELD_NUMBER: _builtins.int
+    PROVEN_FIELD_NUMBER: _builtins.int
+    NODES_FIELD_NUMBER: _builtins.int
+    peak_live_bytes: _builtins.int
+    """Its peak of live bytes."""
+    proven: _builtins.bool
+    """Whether no order has a lower one."""
+    @_builtins.property
+    def nodes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names in the new order. Empty: nothing better than the given order was found."""
+
+    def __init__(
+        self,
+        *,
+        peak_live_bytes: _builtins.int = ...,
+        proven: _builtins.bool = ...,
+        nodes: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["nodes", b"nodes", "peak_live_bytes", b"peak_live_bytes", "proven", b"proven"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FoundOrder: _TypeAlias = FoundOrder  # noqa: Y015
+
+@_typing.final
+class MissedInplace(_message.Message):
+    """A result that could take its operand's place."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_FIELD_NUMBER: _builtins.int
+    OPERAND_FIELD_NUMBER: _builtins.int
+    RESULT_FIELD_NUMBER: _builtins.int
+    BYTES_FIELD_NUMBER: _builtins.int
+    node: _builtins.str
+    """The node."""
+    operand: _builtins.str
+    """The operand that nobody reads later."""
+    result: _builtins.str
+    """The result."""
+    bytes: _builtins.int
+    """Exact bytes of either."""
+    def __init__(
+        self,
+        *,
+        node: _builtins.str = ...,
+        operand: _builtins.str = ...,
+        result: _builtins.str = ...,
+        bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "node", b"node", "operand", b"operand", "result", b"result"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MissedInplace: _TypeAlias = MissedInplace  # noqa: Y015
+
+@_typing.final
+class WaitingTensor(_message.Message):
+    """A tensor that waits at the peak."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    BYTES_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """ONNX name."""
+    bytes: _builtins.int
+    """Exact bytes."""
+    since: _builtins.str
+    """The last node before the peak that made or read it."""
+    until: _builtins.str
+    """The next node that reads it."""
+    steps: _builtins.int
+    """Nodes from the one to the other."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        bytes: _builtins.int = ...,
+        since: _builtins.str = ...,
+        until: _builtins.str = ...,
+        steps: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "name", b"name", "since", b"since", "steps", b"steps", "until", b"until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WaitingTensor: _TypeAlias = WaitingTensor  # noqa: Y015
 
 @_typing.final
 class LiveTensor(_message.Message):
@@ -873,6 +1559,17 @@ class TrainingMemory(_message.Message):
     LECTURE_BYTES_FIELD_NUMBER: _builtins.int
     PEAK_BYTES_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
+    BATCH_NORMS_FIELD_NUMBER: _builtins.int
+    TRAINING_GRAPH_FIELD_NUMBER: _builtins.int
+    ASSUMED_BATCH_NORMS_FIELD_NUMBER: _builtins.int
+    SAVED_LEAST_BYTES_FIELD_NUMBER: _builtins.int
+    SAVED_MOST_BYTES_FIELD_NUMBER: _builtins.int
+    PEAK_PHASE_FIELD_NUMBER: _builtins.int
+    PEAK_NODE_FIELD_NUMBER: _builtins.int
+    ACCUMULATING_PEAK_BYTES_FIELD_NUMBER: _builtins.int
+    PRECISION_FIELD_NUMBER: _builtins.int
+    CHECKPOINT_SEGMENTS_FIELD_NUMBER: _builtins.int
+    RECOMPUTED_NODES_FIELD_NUMBER: _builtins.int
     batch: _builtins.int
     """Samples in one step."""
     optimizer: _builtins.str
@@ -880,9 +1577,9 @@ class TrainingMemory(_message.Message):
     parameter_bytes: _builtins.int
     """Bytes of the stored weights."""
     gradient_bytes: _builtins.int
-    """Bytes of one gradient per parameter."""
+    """Bytes of one gradient per parameter that learns."""
     optimizer_bytes: _builtins.int
-    """Bytes of the optimizer's own copies of the parameters."""
+    """Bytes of the optimizer's own copies of those."""
     saved_bytes: _builtins.int
     """Bytes of the distinct storages kept for the backward pass when the forward pass ends."""
     error_signal_bytes: _builtins.int
@@ -890,9 +1587,33 @@ class TrainingMemory(_message.Message):
     lecture_bytes: _builtins.int
     """Bytes of outputs, error signals, parameters, gradients and optimizer together."""
     peak_bytes: _builtins.int
-    """Most bytes held at once. Absent until it is modelled."""
+    """Most bytes held at once in a step after the first, as PyTorch has it on a CPU: parameters, buffers, input and optimizer
+    with what autograd keeps, gradients and what ops take beside. The loss is the sum of the outputs. Absent: not asked for.
+    """
     status: _builtins.str
     """"complete", "partial" or "unavailable"."""
+    batch_norms: _builtins.int
+    """Nodes that normalise over the whole batch in training; where it is split, over a part of it."""
+    training_graph: _builtins.str
+    """"unfold" or "as-is": whether `saved_bytes` holds what training would have beside an inference graph."""
+    assumed_batch_norms: _builtins.int
+    """Batch norms that are not in the graph, but that names say were folded into weights."""
+    saved_least_bytes: _builtins.int
+    """`saved_bytes` without what was assumed."""
+    saved_most_bytes: _builtins.int
+    """`saved_bytes` had every weight taken in a batch norm that can have, where no name says otherwise."""
+    peak_phase: _builtins.str
+    """When the peak is: "forward", "backward" or "optimizer"."""
+    peak_node: _builtins.str
+    """The node at which it is, on its way back in "backward"; absent where it is at none."""
+    accumulating_peak_bytes: _builtins.int
+    """Most bytes held at once where the gradients of earlier micro-batches are there too."""
+    precision: _builtins.str
+    """"fp32", or "fp16" and "bf16", with which results of float32 take two bytes."""
+    checkpoint_segments: _builtins.int
+    """Segments between activation checkpoints, 0 without."""
+    recomputed_nodes: _builtins.int
+    """Nodes that run twice for them."""
     def __init__(
         self,
         *,
@@ -906,11 +1627,24 @@ class TrainingMemory(_message.Message):
         lecture_bytes: _builtins.int | None = ...,
         peak_bytes: _builtins.int | None = ...,
         status: _builtins.str = ...,
+        batch_norms: _builtins.int = ...,
+        training_graph: _builtins.str | None = ...,
+        assumed_batch_norms: _builtins.int = ...,
+        saved_least_bytes: _builtins.int | None = ...,
+        saved_most_bytes: _builtins.int | None = ...,
+        peak_phase: _builtins.str | None = ...,
+        peak_node: _builtins.str | None = ...,
+        accumulating_peak_bytes: _builtins.int | None = ...,
+        precision: _builtins.str | None = ...,
+        checkpoint_segments: _builtins.int = ...,
+        recomputed_nodes: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_batch", b"_batch", "_error_signal_bytes", b"_error_signal_bytes", "_gradient_bytes", b"_gradient_bytes", "_lecture_bytes", b"_lecture_bytes", "_optimizer_bytes", b"_optimizer_bytes", "_parameter_bytes", b"_parameter_bytes", "_peak_bytes", b"_peak_bytes", "_saved_bytes", b"_saved_bytes", "batch", b"batch", "error_signal_bytes", b"error_signal_bytes", "gradient_bytes", b"gradient_bytes", "lecture_bytes", b"lecture_bytes", "optimizer_bytes", b"optimizer_bytes", "parameter_bytes", b"parameter_bytes", "peak_bytes", b"peak_bytes", "saved_bytes", b"saved_bytes"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_accumulating_peak_bytes", b"_accumulating_peak_bytes", "_batch", b"_batch", "_error_signal_bytes", b"_error_signal_bytes", "_gradient_bytes", b"_gradient_bytes", "_lecture_bytes", b"_lecture_bytes", "_optimizer_bytes", b"_optimizer_bytes", "_parameter_bytes", b"_parameter_bytes", "_peak_bytes", b"_peak_bytes", "_peak_node", b"_peak_node", "_peak_phase", b"_peak_phase", "_precision", b"_precision", "_saved_bytes", b"_saved_bytes", "_saved_least_bytes", b"_saved_least_bytes", "_saved_most_bytes", b"_saved_most_bytes", "_training_graph", b"_training_graph", "accumulating_peak_bytes", b"accumulating_peak_bytes", "batch", b"batch", "error_signal_bytes", b"error_signal_bytes", "gradient_bytes", b"gradient_bytes", "lecture_bytes", b"lecture_bytes", "optimizer_bytes", b"optimizer_bytes", "parameter_bytes", b"parameter_bytes", "peak_bytes", b"peak_bytes", "peak_node", b"peak_node", "peak_phase", b"peak_phase", "precision", b"precision", "saved_bytes", b"saved_bytes", "saved_least_bytes", b"saved_least_bytes", "saved_most_bytes", b"saved_most_bytes", "training_graph", b"training_graph"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_batch", b"_batch", "_error_signal_bytes", b"_error_signal_bytes", "_gradient_bytes", b"_gradient_bytes", "_lecture_bytes", b"_lecture_bytes", "_optimizer_bytes", b"_optimizer_bytes", "_parameter_bytes", b"_parameter_bytes", "_peak_bytes", b"_peak_bytes", "_saved_bytes", b"_saved_bytes", "batch", b"batch", "error_signal_bytes", b"error_signal_bytes", "gradient_bytes", b"gradient_bytes", "lecture_bytes", b"lecture_bytes", "optimizer", b"optimizer", "optimizer_bytes", b"optimizer_bytes", "parameter_bytes", b"parameter_bytes", "peak_bytes", b"peak_bytes", "saved_bytes", b"saved_bytes", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accumulating_peak_bytes", b"_accumulating_peak_bytes", "_batch", b"_batch", "_error_signal_bytes", b"_error_signal_bytes", "_gradient_bytes", b"_gradient_bytes", "_lecture_bytes", b"_lecture_bytes", "_optimizer_bytes", b"_optimizer_bytes", "_parameter_bytes", b"_parameter_bytes", "_peak_bytes", b"_peak_bytes", "_peak_node", b"_peak_node", "_peak_phase", b"_peak_phase", "_precision", b"_precision", "_saved_bytes", b"_saved_bytes", "_saved_least_bytes", b"_saved_least_bytes", "_saved_most_bytes", b"_saved_most_bytes", "_training_graph", b"_training_graph", "accumulating_peak_bytes", b"accumulating_peak_bytes", "assumed_batch_norms", b"assumed_batch_norms", "batch", b"batch", "batch_norms", b"batch_norms", "checkpoint_segments", b"checkpoint_segments", "error_signal_bytes", b"error_signal_bytes", "gradient_bytes", b"gradient_bytes", "lecture_bytes", b"lecture_bytes", "optimizer", b"optimizer", "optimizer_bytes", b"optimizer_bytes", "parameter_bytes", b"parameter_bytes", "peak_bytes", b"peak_bytes", "peak_node", b"peak_node", "peak_phase", b"peak_phase", "precision", b"precision", "recomputed_nodes", b"recomputed_nodes", "saved_bytes", b"saved_bytes", "saved_least_bytes", b"saved_least_bytes", "saved_most_bytes", b"saved_most_bytes", "status", b"status", "training_graph", b"training_graph"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__accumulating_peak_bytes: _TypeAlias = _typing.Literal["accumulating_peak_bytes"]  # noqa: Y015
+    _WhichOneofArgType__accumulating_peak_bytes: _TypeAlias = _typing.Literal["_accumulating_peak_bytes", b"_accumulating_peak_bytes"]  # noqa: Y015
     _WhichOneofReturnType__batch: _TypeAlias = _typing.Literal["batch"]  # noqa: Y015
     _WhichOneofArgType__batch: _TypeAlias = _typing.Literal["_batch", b"_batch"]  # noqa: Y015
     _WhichOneofReturnType__error_signal_bytes: _TypeAlias = _typing.Literal["error_signal_bytes"]  # noqa: Y015
@@ -925,8 +1659,22 @@ class TrainingMemory(_message.Message):
     _WhichOneofArgType__parameter_bytes: _TypeAlias = _typing.Literal["_parameter_bytes", b"_parameter_bytes"]  # noqa: Y015
     _WhichOneofReturnType__peak_bytes: _TypeAlias = _typing.Literal["peak_bytes"]  # noqa: Y015
     _WhichOneofArgType__peak_bytes: _TypeAlias = _typing.Literal["_peak_bytes", b"_peak_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__peak_node: _TypeAlias = _typing.Literal["peak_node"]  # noqa: Y015
+    _WhichOneofArgType__peak_node: _TypeAlias = _typing.Literal["_peak_node", b"_peak_node"]  # noqa: Y015
+    _WhichOneofReturnType__peak_phase: _TypeAlias = _typing.Literal["peak_phase"]  # noqa: Y015
+    _WhichOneofArgType__peak_phase: _TypeAlias = _typing.Literal["_peak_phase", b"_peak_phase"]  # noqa: Y015
+    _WhichOneofReturnType__precision: _TypeAlias = _typing.Literal["precision"]  # noqa: Y015
+    _WhichOneofArgType__precision: _TypeAlias = _typing.Literal["_precision", b"_precision"]  # noqa: Y015
     _WhichOneofReturnType__saved_bytes: _TypeAlias = _typing.Literal["saved_bytes"]  # noqa: Y015
     _WhichOneofArgType__saved_bytes: _TypeAlias = _typing.Literal["_saved_bytes", b"_saved_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__saved_least_bytes: _TypeAlias = _typing.Literal["saved_least_bytes"]  # noqa: Y015
+    _WhichOneofArgType__saved_least_bytes: _TypeAlias = _typing.Literal["_saved_least_bytes", b"_saved_least_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__saved_most_bytes: _TypeAlias = _typing.Literal["saved_most_bytes"]  # noqa: Y015
+    _WhichOneofArgType__saved_most_bytes: _TypeAlias = _typing.Literal["_saved_most_bytes", b"_saved_most_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__training_graph: _TypeAlias = _typing.Literal["training_graph"]  # noqa: Y015
+    _WhichOneofArgType__training_graph: _TypeAlias = _typing.Literal["_training_graph", b"_training_graph"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__accumulating_peak_bytes) -> _WhichOneofReturnType__accumulating_peak_bytes | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__batch) -> _WhichOneofReturnType__batch | None: ...
     @_typing.overload
@@ -942,9 +1690,147 @@ class TrainingMemory(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__peak_bytes) -> _WhichOneofReturnType__peak_bytes | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__peak_node) -> _WhichOneofReturnType__peak_node | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__peak_phase) -> _WhichOneofReturnType__peak_phase | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__precision) -> _WhichOneofReturnType__precision | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__saved_bytes) -> _WhichOneofReturnType__saved_bytes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__saved_least_bytes) -> _WhichOneofReturnType__saved_least_bytes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__saved_most_bytes) -> _WhichOneofReturnType__saved_most_bytes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__training_graph) -> _WhichOneofReturnType__training_graph | None: ...
 
 Global___TrainingMemory: _TypeAlias = TrainingMemory  # noqa: Y015
+
+@_typing.final
+class Roofline(_message.Message):
+    """The least time of a pass on a device that runs node by node: for each node the longer of computing at the peak and
+    moving its operands and results.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEVICE_FIELD_NUMBER: _builtins.int
+    BYTES_PER_SECOND_FIELD_NUMBER: _builtins.int
+    LEAST_SECONDS_FIELD_NUMBER: _builtins.int
+    COMPUTE_SECONDS_FIELD_NUMBER: _builtins.int
+    MEMORY_SECONDS_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    NODES_FIELD_NUMBER: _builtins.int
+    device: _builtins.str
+    """Name of the device."""
+    bytes_per_second: _builtins.int
+    """Bytes that its memory brings or takes in a second."""
+    least_seconds: _builtins.float
+    """Seconds of a pass, at least: bodies of functions and loops count as often as they run."""
+    compute_seconds: _builtins.float
+    """Seconds of the computing alone."""
+    memory_seconds: _builtins.float
+    """Seconds of the moving alone."""
+    status: _builtins.str
+    """"complete", "partial" (something is not known of a node or of the device) or "unavailable"."""
+    @_builtins.property
+    def nodes(self) -> _containers.RepeatedCompositeFieldContainer[Global___RooflineRow]:
+        """The report's nodes, in their order."""
+
+    def __init__(
+        self,
+        *,
+        device: _builtins.str = ...,
+        bytes_per_second: _builtins.int | None = ...,
+        least_seconds: _builtins.float | None = ...,
+        compute_seconds: _builtins.float | None = ...,
+        memory_seconds: _builtins.float | None = ...,
+        status: _builtins.str = ...,
+        nodes: _abc.Iterable[Global___RooflineRow] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_bytes_per_second", b"_bytes_per_second", "_compute_seconds", b"_compute_seconds", "_least_seconds", b"_least_seconds", "_memory_seconds", b"_memory_seconds", "bytes_per_second", b"bytes_per_second", "compute_seconds", b"compute_seconds", "least_seconds", b"least_seconds", "memory_seconds", b"memory_seconds"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bytes_per_second", b"_bytes_per_second", "_compute_seconds", b"_compute_seconds", "_least_seconds", b"_least_seconds", "_memory_seconds", b"_memory_seconds", "bytes_per_second", b"bytes_per_second", "compute_seconds", b"compute_seconds", "device", b"device", "least_seconds", b"least_seconds", "memory_seconds", b"memory_seconds", "nodes", b"nodes", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__bytes_per_second: _TypeAlias = _typing.Literal["bytes_per_second"]  # noqa: Y015
+    _WhichOneofArgType__bytes_per_second: _TypeAlias = _typing.Literal["_bytes_per_second", b"_bytes_per_second"]  # noqa: Y015
+    _WhichOneofReturnType__compute_seconds: _TypeAlias = _typing.Literal["compute_seconds"]  # noqa: Y015
+    _WhichOneofArgType__compute_seconds: _TypeAlias = _typing.Literal["_compute_seconds", b"_compute_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__least_seconds: _TypeAlias = _typing.Literal["least_seconds"]  # noqa: Y015
+    _WhichOneofArgType__least_seconds: _TypeAlias = _typing.Literal["_least_seconds", b"_least_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__memory_seconds: _TypeAlias = _typing.Literal["memory_seconds"]  # noqa: Y015
+    _WhichOneofArgType__memory_seconds: _TypeAlias = _typing.Literal["_memory_seconds", b"_memory_seconds"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__bytes_per_second) -> _WhichOneofReturnType__bytes_per_second | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__compute_seconds) -> _WhichOneofReturnType__compute_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__least_seconds) -> _WhichOneofReturnType__least_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__memory_seconds) -> _WhichOneofReturnType__memory_seconds | None: ...
+
+Global___Roofline: _TypeAlias = Roofline  # noqa: Y015
+
+@_typing.final
+class RooflineRow(_message.Message):
+    """One run of a node by itself on a device."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    DTYPE_FIELD_NUMBER: _builtins.int
+    MOVED_BYTES_FIELD_NUMBER: _builtins.int
+    INTENSITY_FIELD_NUMBER: _builtins.int
+    BOUND_FIELD_NUMBER: _builtins.int
+    LEAST_SECONDS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The node's name."""
+    dtype: _builtins.str
+    """Element type at whose rate it computes, its first operand's."""
+    moved_bytes: _builtins.int
+    """Bytes of operands and results, each once."""
+    intensity: _builtins.float
+    """Operations per moved byte. Absent where nothing is moved."""
+    bound: _builtins.str
+    """What it waits for: "compute" or "memory". Absent where it takes no time, and where either is not known."""
+    least_seconds: _builtins.float
+    """Seconds, at least."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        dtype: _builtins.str | None = ...,
+        moved_bytes: _builtins.int | None = ...,
+        intensity: _builtins.float | None = ...,
+        bound: _builtins.str | None = ...,
+        least_seconds: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_bound", b"_bound", "_dtype", b"_dtype", "_intensity", b"_intensity", "_least_seconds", b"_least_seconds", "_moved_bytes", b"_moved_bytes", "bound", b"bound", "dtype", b"dtype", "intensity", b"intensity", "least_seconds", b"least_seconds", "moved_bytes", b"moved_bytes"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bound", b"_bound", "_dtype", b"_dtype", "_intensity", b"_intensity", "_least_seconds", b"_least_seconds", "_moved_bytes", b"_moved_bytes", "bound", b"bound", "dtype", b"dtype", "intensity", b"intensity", "least_seconds", b"least_seconds", "moved_bytes", b"moved_bytes", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__bound: _TypeAlias = _typing.Literal["bound"]  # noqa: Y015
+    _WhichOneofArgType__bound: _TypeAlias = _typing.Literal["_bound", b"_bound"]  # noqa: Y015
+    _WhichOneofReturnType__dtype: _TypeAlias = _typing.Literal["dtype"]  # noqa: Y015
+    _WhichOneofArgType__dtype: _TypeAlias = _typing.Literal["_dtype", b"_dtype"]  # noqa: Y015
+    _WhichOneofReturnType__intensity: _TypeAlias = _typing.Literal["intensity"]  # noqa: Y015
+    _WhichOneofArgType__intensity: _TypeAlias = _typing.Literal["_intensity", b"_intensity"]  # noqa: Y015
+    _WhichOneofReturnType__least_seconds: _TypeAlias = _typing.Literal["least_seconds"]  # noqa: Y015
+    _WhichOneofArgType__least_seconds: _TypeAlias = _typing.Literal["_least_seconds", b"_least_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__moved_bytes: _TypeAlias = _typing.Literal["moved_bytes"]  # noqa: Y015
+    _WhichOneofArgType__moved_bytes: _TypeAlias = _typing.Literal["_moved_bytes", b"_moved_bytes"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__bound) -> _WhichOneofReturnType__bound | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__dtype) -> _WhichOneofReturnType__dtype | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__intensity) -> _WhichOneofReturnType__intensity | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__least_seconds) -> _WhichOneofReturnType__least_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__moved_bytes) -> _WhichOneofReturnType__moved_bytes | None: ...
+
+Global___RooflineRow: _TypeAlias = RooflineRow  # noqa: Y015
 
 @_typing.final
 class FieldRow(_message.Message):
@@ -1073,18 +1959,389 @@ class LocalField(_message.Message):
     stride: _builtins.str
     """Rows of the input from one position to the next, a fraction: "32", "1/2"."""
     padding: _builtins.int
-    """Rows by which position 0 looks past the input's first row."""
+    """Rows by which position 0 looks past the input's first row; not told where it hangs on a size that nobody said."""
     def __init__(
         self,
         *,
         size: _builtins.int = ...,
         stride: _builtins.str = ...,
-        padding: _builtins.int = ...,
+        padding: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_padding", b"_padding", "padding", b"padding"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_padding", b"_padding", "padding", b"padding", "size", b"size", "stride", b"stride"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__padding: _TypeAlias = _typing.Literal["padding"]  # noqa: Y015
+    _WhichOneofArgType__padding: _TypeAlias = _typing.Literal["_padding", b"_padding"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__padding) -> _WhichOneofReturnType__padding | None: ...
+
+Global___LocalField: _TypeAlias = LocalField  # noqa: Y015
+
+@_typing.final
+class CoverageRow(_message.Message):
+    """What a model makes of one axis of an input: where its field exceeds it, and what nobody sees of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INPUT_FIELD_NUMBER: _builtins.int
+    AXIS_FIELD_NUMBER: _builtins.int
+    EXCEEDS_AT_FIELD_NUMBER: _builtins.int
+    UNPRODUCTIVE_FIELD_NUMBER: _builtins.int
+    LAST_SPATIAL_FIELD_NUMBER: _builtins.int
+    SHARE_SEEN_FIELD_NUMBER: _builtins.int
+    UNSEEN_HEAD_FIELD_NUMBER: _builtins.int
+    UNSEEN_TAIL_FIELD_NUMBER: _builtins.int
+    input: _builtins.str
+    """The graph input."""
+    axis: _builtins.int
+    """The axis of that input."""
+    exceeds_at: _builtins.str
+    """The first tensor whose field on the infinite canvas is larger than the axis."""
+    last_spatial: _builtins.str
+    """The last tensor with an axis of its own whose positions see windows of the axis."""
+    share_seen: _builtins.float
+    """Part of the axis that a position of that tensor sees at most, clipped to the input."""
+    unseen_head: _builtins.int
+    """Rows at the start of the axis that no output sees; not told where the data decides it."""
+    unseen_tail: _builtins.int
+    """Rows at its end that no output sees; not told where the data decides it."""
+    @_builtins.property
+    def unproductive(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Nodes that multiply and widen the field of what sees more than the whole axis already along its narrowest path."""
+
+    def __init__(
+        self,
+        *,
+        input: _builtins.str = ...,
+        axis: _builtins.int = ...,
+        exceeds_at: _builtins.str | None = ...,
+        unproductive: _abc.Iterable[_builtins.str] | None = ...,
+        last_spatial: _builtins.str | None = ...,
+        share_seen: _builtins.float | None = ...,
+        unseen_head: _builtins.int | None = ...,
+        unseen_tail: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_exceeds_at", b"_exceeds_at", "_last_spatial", b"_last_spatial", "_share_seen", b"_share_seen", "_unseen_head", b"_unseen_head", "_unseen_tail", b"_unseen_tail", "exceeds_at", b"exceeds_at", "last_spatial", b"last_spatial", "share_seen", b"share_seen", "unseen_head", b"unseen_head", "unseen_tail", b"unseen_tail"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exceeds_at", b"_exceeds_at", "_last_spatial", b"_last_spatial", "_share_seen", b"_share_seen", "_unseen_head", b"_unseen_head", "_unseen_tail", b"_unseen_tail", "axis", b"axis", "exceeds_at", b"exceeds_at", "input", b"input", "last_spatial", b"last_spatial", "share_seen", b"share_seen", "unproductive", b"unproductive", "unseen_head", b"unseen_head", "unseen_tail", b"unseen_tail"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__exceeds_at: _TypeAlias = _typing.Literal["exceeds_at"]  # noqa: Y015
+    _WhichOneofArgType__exceeds_at: _TypeAlias = _typing.Literal["_exceeds_at", b"_exceeds_at"]  # noqa: Y015
+    _WhichOneofReturnType__last_spatial: _TypeAlias = _typing.Literal["last_spatial"]  # noqa: Y015
+    _WhichOneofArgType__last_spatial: _TypeAlias = _typing.Literal["_last_spatial", b"_last_spatial"]  # noqa: Y015
+    _WhichOneofReturnType__share_seen: _TypeAlias = _typing.Literal["share_seen"]  # noqa: Y015
+    _WhichOneofArgType__share_seen: _TypeAlias = _typing.Literal["_share_seen", b"_share_seen"]  # noqa: Y015
+    _WhichOneofReturnType__unseen_head: _TypeAlias = _typing.Literal["unseen_head"]  # noqa: Y015
+    _WhichOneofArgType__unseen_head: _TypeAlias = _typing.Literal["_unseen_head", b"_unseen_head"]  # noqa: Y015
+    _WhichOneofReturnType__unseen_tail: _TypeAlias = _typing.Literal["unseen_tail"]  # noqa: Y015
+    _WhichOneofArgType__unseen_tail: _TypeAlias = _typing.Literal["_unseen_tail", b"_unseen_tail"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__exceeds_at) -> _WhichOneofReturnType__exceeds_at | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__last_spatial) -> _WhichOneofReturnType__last_spatial | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__share_seen) -> _WhichOneofReturnType__share_seen | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__unseen_head) -> _WhichOneofReturnType__unseen_head | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__unseen_tail) -> _WhichOneofReturnType__unseen_tail | None: ...
+
+Global___CoverageRow: _TypeAlias = CoverageRow  # noqa: Y015
+
+@_typing.final
+class Plan(_message.Message):
+    """What of a model fits in a memory."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class DimsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    STRUCTURE_SHA256_FIELD_NUMBER: _builtins.int
+    DEVICE_FIELD_NUMBER: _builtins.int
+    MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    USABLE_BYTES_FIELD_NUMBER: _builtins.int
+    OPTIMIZER_FIELD_NUMBER: _builtins.int
+    BATCH_FIELD_NUMBER: _builtins.int
+    DIMS_FIELD_NUMBER: _builtins.int
+    INFERENCE_FIELD_NUMBER: _builtins.int
+    TRAINING_FIELD_NUMBER: _builtins.int
+    SCHEDULE_FIELD_NUMBER: _builtins.int
+    REMEDIES_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """As the caller named it."""
+    structure_sha256: _builtins.str
+    """SHA-256 of the model without its weights, in lower-case hexadecimal."""
+    device: _builtins.str
+    """Name of the device, if one was named."""
+    memory_bytes: _builtins.int
+    """Bytes of its memory, all of it."""
+    usable_bytes: _builtins.int
+    """Bytes of that without what a context takes."""
+    optimizer: _builtins.str
+    """"sgd", "momentum" or "adam"."""
+    @_builtins.property
+    def batch(self) -> Global___Batch:
+        """Where the batch is in the model."""
+
+    @_builtins.property
+    def dims(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """Every other free dimension's symbol and the value that it was bound to."""
+
+    @_builtins.property
+    def inference(self) -> Global___Fit:
+        """For running it."""
+
+    @_builtins.property
+    def training(self) -> Global___Fit:
+        """For training it."""
+
+    @_builtins.property
+    def schedule(self) -> Global___Schedule:
+        """How to reach the target batch. Absent where none was given, and where no batch fits."""
+
+    @_builtins.property
+    def remedies(self) -> _containers.RepeatedCompositeFieldContainer[Global___Remedy]:
+        """What to try where no batch can be trained, what needs least first."""
+
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Warning]:
+        """What was assumed, or must be borne in mind."""
+
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        structure_sha256: _builtins.str = ...,
+        device: _builtins.str | None = ...,
+        memory_bytes: _builtins.int = ...,
+        usable_bytes: _builtins.int = ...,
+        optimizer: _builtins.str = ...,
+        batch: Global___Batch | None = ...,
+        dims: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        inference: Global___Fit | None = ...,
+        training: Global___Fit | None = ...,
+        schedule: Global___Schedule | None = ...,
+        remedies: _abc.Iterable[Global___Remedy] | None = ...,
+        warnings: _abc.Iterable[Global___Warning] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_device", b"_device", "batch", b"batch", "device", b"device", "inference", b"inference", "schedule", b"schedule", "training", b"training"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_device", b"_device", "batch", b"batch", "device", b"device", "dims", b"dims", "inference", b"inference", "memory_bytes", b"memory_bytes", "model", b"model", "optimizer", b"optimizer", "remedies", b"remedies", "schedule", b"schedule", "structure_sha256", b"structure_sha256", "training", b"training", "usable_bytes", b"usable_bytes", "warnings", b"warnings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__device: _TypeAlias = _typing.Literal["device"]  # noqa: Y015
+    _WhichOneofArgType__device: _TypeAlias = _typing.Literal["_device", b"_device"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__device) -> _WhichOneofReturnType__device | None: ...
+
+Global___Plan: _TypeAlias = Plan  # noqa: Y015
+
+@_typing.final
+class Batch(_message.Message):
+    """Where a model takes its batch."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLACES_FIELD_NUMBER: _builtins.int
+    FIXED_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    fixed: _builtins.int
+    """The one batch at which the model runs. Absent: it runs at any."""
+    reason: _builtins.str
+    """How that is known."""
+    @_builtins.property
+    def places(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Free dimensions by name, other axes by their place, "x[0]". All are one."""
+
+    def __init__(
+        self,
+        *,
+        places: _abc.Iterable[_builtins.str] | None = ...,
+        fixed: _builtins.int | None = ...,
+        reason: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_fixed", b"_fixed", "_reason", b"_reason", "fixed", b"fixed", "reason", b"reason"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_fixed", b"_fixed", "_reason", b"_reason", "fixed", b"fixed", "places", b"places", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__fixed: _TypeAlias = _typing.Literal["fixed"]  # noqa: Y015
+    _WhichOneofArgType__fixed: _TypeAlias = _typing.Literal["_fixed", b"_fixed"]  # noqa: Y015
+    _WhichOneofReturnType__reason: _TypeAlias = _typing.Literal["reason"]  # noqa: Y015
+    _WhichOneofArgType__reason: _TypeAlias = _typing.Literal["_reason", b"_reason"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__fixed) -> _WhichOneofReturnType__fixed | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__reason) -> _WhichOneofReturnType__reason | None: ...
+
+Global___Batch: _TypeAlias = Batch  # noqa: Y015
+
+@_typing.final
+class Fit(_message.Message):
+    """The largest batch of which the prediction is within the memory."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LARGEST_BATCH_FIELD_NUMBER: _builtins.int
+    NEEDED_BYTES_FIELD_NUMBER: _builtins.int
+    NEXT_BYTES_FIELD_NUMBER: _builtins.int
+    SHARES_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    largest_batch: _builtins.int
+    """0: not even the smallest fits. Absent: nothing is known."""
+    needed_bytes: _builtins.int
+    """Bytes at that batch, or at the smallest where none fits."""
+    next_bytes: _builtins.int
+    """Bytes at one more, which does not fit. Absent where there is no such batch."""
+    status: _builtins.str
+    """"complete", "partial" or "unavailable"."""
+    @_builtins.property
+    def shares(self) -> _containers.RepeatedCompositeFieldContainer[Global___Share]:
+        """The parts of needed_bytes."""
+
+    def __init__(
+        self,
+        *,
+        largest_batch: _builtins.int | None = ...,
+        needed_bytes: _builtins.int | None = ...,
+        next_bytes: _builtins.int | None = ...,
+        shares: _abc.Iterable[Global___Share] | None = ...,
+        status: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_largest_batch", b"_largest_batch", "_needed_bytes", b"_needed_bytes", "_next_bytes", b"_next_bytes", "largest_batch", b"largest_batch", "needed_bytes", b"needed_bytes", "next_bytes", b"next_bytes"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_largest_batch", b"_largest_batch", "_needed_bytes", b"_needed_bytes", "_next_bytes", b"_next_bytes", "largest_batch", b"largest_batch", "needed_bytes", b"needed_bytes", "next_bytes", b"next_bytes", "shares", b"shares", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__largest_batch: _TypeAlias = _typing.Literal["largest_batch"]  # noqa: Y015
+    _WhichOneofArgType__largest_batch: _TypeAlias = _typing.Literal["_largest_batch", b"_largest_batch"]  # noqa: Y015
+    _WhichOneofReturnType__needed_bytes: _TypeAlias = _typing.Literal["needed_bytes"]  # noqa: Y015
+    _WhichOneofArgType__needed_bytes: _TypeAlias = _typing.Literal["_needed_bytes", b"_needed_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__next_bytes: _TypeAlias = _typing.Literal["next_bytes"]  # noqa: Y015
+    _WhichOneofArgType__next_bytes: _TypeAlias = _typing.Literal["_next_bytes", b"_next_bytes"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__largest_batch) -> _WhichOneofReturnType__largest_batch | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__needed_bytes) -> _WhichOneofReturnType__needed_bytes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__next_bytes) -> _WhichOneofReturnType__next_bytes | None: ...
+
+Global___Fit: _TypeAlias = Fit  # noqa: Y015
+
+@_typing.final
+class Share(_message.Message):
+    """What one kind of thing takes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    BYTES_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """"parameters", "gradients", "optimizer", "activations" or "error_signals"."""
+    bytes: _builtins.int
+    """Exact bytes."""
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["padding", b"padding", "size", b"size", "stride", b"stride"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "kind", b"kind"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___LocalField: _TypeAlias = LocalField  # noqa: Y015
+Global___Share: _TypeAlias = Share  # noqa: Y015
+
+@_typing.final
+class Schedule(_message.Message):
+    """Gradients of micro-batches are added up, then the optimizer steps."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TARGET_BATCH_FIELD_NUMBER: _builtins.int
+    MICRO_BATCH_FIELD_NUMBER: _builtins.int
+    LAST_MICRO_BATCH_FIELD_NUMBER: _builtins.int
+    ACCUMULATION_STEPS_FIELD_NUMBER: _builtins.int
+    NEEDED_BYTES_FIELD_NUMBER: _builtins.int
+    target_batch: _builtins.int
+    """Samples for each step of the optimizer."""
+    micro_batch: _builtins.int
+    """Samples of each forward and backward pass but the last."""
+    last_micro_batch: _builtins.int
+    """Samples of the last."""
+    accumulation_steps: _builtins.int
+    """Forward and backward passes for each step of the optimizer."""
+    needed_bytes: _builtins.int
+    """Bytes at the micro-batch."""
+    def __init__(
+        self,
+        *,
+        target_batch: _builtins.int = ...,
+        micro_batch: _builtins.int = ...,
+        last_micro_batch: _builtins.int = ...,
+        accumulation_steps: _builtins.int = ...,
+        needed_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accumulation_steps", b"accumulation_steps", "last_micro_batch", b"last_micro_batch", "micro_batch", b"micro_batch", "needed_bytes", b"needed_bytes", "target_batch", b"target_batch"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Schedule: _TypeAlias = Schedule  # noqa: Y015
+
+@_typing.final
+class Remedy(_message.Message):
+    """What to try where not even the smallest batch can be trained."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEASURE_FIELD_NUMBER: _builtins.int
+    NEEDED_BYTES_FIELD_NUMBER: _builtins.int
+    FITS_FIELD_NUMBER: _builtins.int
+    EXTRA_FORWARD_PASSES_FIELD_NUMBER: _builtins.int
+    SEGMENTS_FIELD_NUMBER: _builtins.int
+    measure: _builtins.str
+    """"checkpointing", "mixed_precision", "momentum", "sgd" or "frozen"."""
+    needed_bytes: _builtins.int
+    """Bytes at the smallest batch, with it."""
+    fits: _builtins.bool
+    """Whether that is within the memory."""
+    extra_forward_passes: _builtins.int
+    """Its price in forward passes, for each step."""
+    segments: _builtins.int
+    """Segments between activation checkpoints, where they are what is tried."""
+    def __init__(
+        self,
+        *,
+        measure: _builtins.str = ...,
+        needed_bytes: _builtins.int = ...,
+        fits: _builtins.bool = ...,
+        extra_forward_passes: _builtins.int = ...,
+        segments: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["extra_forward_passes", b"extra_forward_passes", "fits", b"fits", "measure", b"measure", "needed_bytes", b"needed_bytes", "segments", b"segments"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Remedy: _TypeAlias = Remedy  # noqa: Y015

@@ -48,6 +48,16 @@ class AnalyzerServiceStub:
                 request_serializer=analyzer_dot_wire_dot_v1_dot_analyzer__pb2.AnalyzeModelRequest.SerializeToString,
                 response_deserializer=analyzer_dot_wire_dot_v1_dot_analyzer__pb2.AnalyzeModelResponse.FromString,
                 _registered_method=True)
+        self.PlanModel = channel.stream_stream(
+                '/analyzer.v1.AnalyzerService/PlanModel',
+                request_serializer=analyzer_dot_wire_dot_v1_dot_analyzer__pb2.PlanModelRequest.SerializeToString,
+                response_deserializer=analyzer_dot_wire_dot_v1_dot_analyzer__pb2.PlanModelResponse.FromString,
+                _registered_method=True)
+        self.ListDevices = channel.unary_unary(
+                '/analyzer.v1.AnalyzerService/ListDevices',
+                request_serializer=analyzer_dot_wire_dot_v1_dot_analyzer__pb2.ListDevicesRequest.SerializeToString,
+                response_deserializer=analyzer_dot_wire_dot_v1_dot_analyzer__pb2.ListDevicesResponse.FromString,
+                _registered_method=True)
 
 
 class AnalyzerServiceServicer:
@@ -70,6 +80,21 @@ class AnalyzerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PlanModel(self, request_iterator, context):
+        """What of a model fits in a memory: analyses of one upload at as many batches as it takes. Sent and answered as
+        AnalyzeModel is, with one `plan` last.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDevices(self, request, context):
+        """The devices that this server knows by name, each fit for the `device` of Options.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AnalyzerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -77,6 +102,16 @@ def add_AnalyzerServiceServicer_to_server(servicer, server):
                     servicer.AnalyzeModel,
                     request_deserializer=analyzer_dot_wire_dot_v1_dot_analyzer__pb2.AnalyzeModelRequest.FromString,
                     response_serializer=analyzer_dot_wire_dot_v1_dot_analyzer__pb2.AnalyzeModelResponse.SerializeToString,
+            ),
+            'PlanModel': grpc.stream_stream_rpc_method_handler(
+                    servicer.PlanModel,
+                    request_deserializer=analyzer_dot_wire_dot_v1_dot_analyzer__pb2.PlanModelRequest.FromString,
+                    response_serializer=analyzer_dot_wire_dot_v1_dot_analyzer__pb2.PlanModelResponse.SerializeToString,
+            ),
+            'ListDevices': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDevices,
+                    request_deserializer=analyzer_dot_wire_dot_v1_dot_analyzer__pb2.ListDevicesRequest.FromString,
+                    response_serializer=analyzer_dot_wire_dot_v1_dot_analyzer__pb2.ListDevicesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -115,6 +150,60 @@ class AnalyzerService:
             '/analyzer.v1.AnalyzerService/AnalyzeModel',
             analyzer_dot_wire_dot_v1_dot_analyzer__pb2.AnalyzeModelRequest.SerializeToString,
             analyzer_dot_wire_dot_v1_dot_analyzer__pb2.AnalyzeModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PlanModel(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/analyzer.v1.AnalyzerService/PlanModel',
+            analyzer_dot_wire_dot_v1_dot_analyzer__pb2.PlanModelRequest.SerializeToString,
+            analyzer_dot_wire_dot_v1_dot_analyzer__pb2.PlanModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDevices(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/analyzer.v1.AnalyzerService/ListDevices',
+            analyzer_dot_wire_dot_v1_dot_analyzer__pb2.ListDevicesRequest.SerializeToString,
+            analyzer_dot_wire_dot_v1_dot_analyzer__pb2.ListDevicesResponse.FromString,
             options,
             channel_credentials,
             insecure,

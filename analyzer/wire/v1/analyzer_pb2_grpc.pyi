@@ -54,6 +54,12 @@ class AnalyzerServiceStub:
     """Send one `start`, then the model's bytes as `chunk`s in order, then half-close. The answer is any number of
     `progress` and, last, one `report`. An error may come before all is sent: stop sending then.
     """
+    PlanModel: _grpc.StreamStreamMultiCallable[_analyzer_pb2.PlanModelRequest, _analyzer_pb2.PlanModelResponse]
+    """What of a model fits in a memory: analyses of one upload at as many batches as it takes. Sent and answered as
+    AnalyzeModel is, with one `plan` last.
+    """
+    ListDevices: _grpc.UnaryUnaryMultiCallable[_analyzer_pb2.ListDevicesRequest, _analyzer_pb2.ListDevicesResponse]
+    """The devices that this server knows by name, each fit for the `device` of Options."""
 
 @_typing.type_check_only
 class AnalyzerServiceAsyncStub(AnalyzerServiceStub):
@@ -73,6 +79,12 @@ class AnalyzerServiceAsyncStub(AnalyzerServiceStub):
     """Send one `start`, then the model's bytes as `chunk`s in order, then half-close. The answer is any number of
     `progress` and, last, one `report`. An error may come before all is sent: stop sending then.
     """
+    PlanModel: _aio.StreamStreamMultiCallable[_analyzer_pb2.PlanModelRequest, _analyzer_pb2.PlanModelResponse]  # type: ignore[assignment]
+    """What of a model fits in a memory: analyses of one upload at as many batches as it takes. Sent and answered as
+    AnalyzeModel is, with one `plan` last.
+    """
+    ListDevices: _aio.UnaryUnaryMultiCallable[_analyzer_pb2.ListDevicesRequest, _analyzer_pb2.ListDevicesResponse]  # type: ignore[assignment]
+    """The devices that this server knows by name, each fit for the `device` of Options."""
 
 class AnalyzerServiceServicer(metaclass=_abc_1.ABCMeta):
     """Analyses ONNX models. Nothing of a model is kept once its call has ended.
@@ -95,5 +107,23 @@ class AnalyzerServiceServicer(metaclass=_abc_1.ABCMeta):
         """Send one `start`, then the model's bytes as `chunk`s in order, then half-close. The answer is any number of
         `progress` and, last, one `report`. An error may come before all is sent: stop sending then.
         """
+
+    @_abc_1.abstractmethod
+    def PlanModel(
+        self,
+        request_iterator: _MaybeAsyncIterator[_analyzer_pb2.PlanModelRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_analyzer_pb2.PlanModelResponse], _abc.AsyncIterator[_analyzer_pb2.PlanModelResponse]]:
+        """What of a model fits in a memory: analyses of one upload at as many batches as it takes. Sent and answered as
+        AnalyzeModel is, with one `plan` last.
+        """
+
+    @_abc_1.abstractmethod
+    def ListDevices(
+        self,
+        request: _analyzer_pb2.ListDevicesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_analyzer_pb2.ListDevicesResponse, _abc.Awaitable[_analyzer_pb2.ListDevicesResponse]]:
+        """The devices that this server knows by name, each fit for the `device` of Options."""
 
 def add_AnalyzerServiceServicer_to_server(servicer: AnalyzerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
