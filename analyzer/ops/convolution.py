@@ -61,15 +61,7 @@ def conv(
         follows=(x,),
         folds=None if b is None else (w, b),
         lowering=(rows, columns),
-        workspace=_workspace(
-            x,
-            w,
-            y,
-            max(axis.stride for axis in windows.axes),
-            columns * rows if max(kernel) > 1 else 0,
-            group,
-        ),
-        last=_workspace_last(w, y, group),
+        workspace=partial(_workspace, x, w, y, windows, group),
     )
 
 
@@ -81,21 +73,26 @@ _NATIVE_COUNT = 20480
 """Elements up to which one picture and small kernels are left to a product with the lowered matrix."""
 
 
-def _workspace(x: Size, w: Size, y: Size, stride: int, lowered: int, group: int) -> tuple[int, int]:
+def _workspace(
+    x: Size, w: Size, y: Size, windows: Windows, group: int, channels_last: bool
+) -> tuple[int, int]:
     """What PyTorch takes on a CPU: input, weight and output in blocks of channels, or the lowered matrix.
 
     Forward the blocks of all three, then those of the output beside it. Backward, to the input, first blocks of all and
     then, where it strides, a second copy of the gradient; to the weight blocks again, beside the input's gradient, and
     in the end the weight's own.
     """
+    if channels_last:
+        return _workspace_last(w, y, group)
     width = (x.dtype.bits or 0) // 8
     if group == 1 and x.shape[0] == 1 and x.count <= _NATIVE_COUNT and min(w.shape[2:], default=1) <= 3:
-        return lowered * width, lowered * width
+        lowered = windows.positions * math.prod(w.shape[1:]) * width if max(w.shape[2:]) > 1 else 0
+        return lowered, lowered
     inputs = 0 if x.shape[1] <= _PLAIN_CHANNELS else _blocked(x, width)
     weight, outputs = _blocked(w, width), _blocked(y, width)
     plain, result, own = x.count * width, y.count * width, w.count * width
     forward = max(inputs + weight + outputs - result, outputs)
-    to_input = inputs + (2 if stride > 1 else 1) * plain
+    to_input = inputs + (2 if any(axis.stride > 1 for axis in windows.axes) else 1) * plain
     to_weight = plain + weight + max(inputs + outputs, own)
     return forward, max(to_input, to_weight) - plain - own
 

@@ -146,8 +146,8 @@ class Facts(msgspec.Struct, frozen=True, eq=False, gc=False):
     over_batch   in training the result of one sample depends on the others of its batch
     passes       operands whose gradient is that of output 0, or a part of it, as it stands
     workspace    bytes that the op takes beside its results, forward, and beside the gradients of its operands,
-                 backward; of PyTorch's kernels on a CPU
-    last         the workspace where the first operand comes with channels last, if that is another
+                 backward; of PyTorch's kernels on a CPU. A function tells whom it concerns, given whether the first
+                 operand comes with channels last
     reserve      bytes that such a kernel holds from its way forward to its way back, beside what is `saved`
     """
 
@@ -173,8 +173,7 @@ class Facts(msgspec.Struct, frozen=True, eq=False, gc=False):
     turns: Turns | None = None
     over_batch: bool = False
     passes: tuple[Size, ...] = ()
-    workspace: tuple[int, int] = (0, 0)
-    last: tuple[int, int] | None = None
+    workspace: tuple[int, int] | Callable[[bool], tuple[int, int]] = (0, 0)
     reserve: int = 0
 
     def span(self, operand: int, result: int = 0) -> Span:

@@ -204,11 +204,10 @@ class _Step:
         """What an op takes beside its results, forward and backward, as its operand is laid out."""
         if type(said) is not Facts:
             return 0, 0
-        if said.last is not None and (strides := self.kept.storages.strides.get(node.inputs[0])):
-            size = self.scene.size(node.inputs[0])
-            if size is not None and channels_last(size.shape, strides):
-                return said.last
-        return said.workspace
+        if isinstance(said.workspace, tuple):
+            return said.workspace
+        strides, size = self.kept.storages.strides.get(node.inputs[0]), self.scene.size(node.inputs[0])
+        return said.workspace(size is not None and channels_last(size.shape, strides))
 
     def drop(self, storage: str) -> None:
         """One that is not needed any more; outputs are to the end."""
