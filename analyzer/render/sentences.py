@@ -216,9 +216,12 @@ def _training(report: Report) -> str:
     sums = " + ".join(f"{name} {show_bytes(value)}" for name, value in parts.items())
     kept = _part(memory.saved_bytes, memory.status)
     least = _least(memory.status)
+    peak = _part(memory.peak_bytes, memory.status)
+    step = "" if peak is None else f"; a step of PyTorch holds at most {show_bytes(peak)} at once"
     return (
         f"{least}{show_bytes(memory.lecture_bytes)} at batch {_plain(memory.batch)} with {memory.optimizer}, "
         f"nothing reused: {sums}; autograd keeps {show_bytes(kept)} for the backward pass{_assumed(memory)}"
+        f"{step}"
     )
 
 
