@@ -133,7 +133,7 @@ class _Walk:
                 for name in node.outputs:
                     sizes.setdefault(name, UNKNOWN)
                 continue
-            outputs = said.outputs if isinstance(said.outputs, tuple) else (said.outputs,)
+            outputs = said.results
             if bounded and any(map(_bounded, operands)):
                 outputs = _passed_on(outputs, operands, said, rule)
             bounded = _place(node, outputs, operands, sizes) or bounded
@@ -316,8 +316,7 @@ def _apply(rule: Rule, node: Node, operands: list[Any], attributes: Mapping[str,
         filled = {"results": len(node.outputs), "version": node.version}
         attributes = {**attributes, **{name: filled[name] for name in rule.fills}}
     said = rule.function(*operands, **attributes)
-    outputs = said.outputs
-    for size in outputs if isinstance(outputs, tuple) else (outputs,):
+    for size in said.results:
         if type(size) is Size and size.shape and min(size.shape) < 0:
             raise BadModel("NEGATIVE_DIM", f"the result would have shape {size.shape}")
     return said
@@ -336,8 +335,7 @@ def _place(node: Node, outputs: tuple[Known | None, ...], operands: Operands, si
             if size in operands or (index and size in outputs[:index]):
                 size = _own(size)  # the tensor's own
             sizes[name] = size
-            if not bounded and type(size) is Size and not (size.exact and size.value_exact):
-                bounded = True
+            bounded = bounded or _bounded(size)
     return bounded
 
 

@@ -39,7 +39,6 @@ _BLOCK = 64 << 10
 _STRIDE = 1 << 10
 """Bytes read behind what was skipped: what comes next is often little."""
 
-_DIGITS = [bytes((digit,)) for digit in range(0x80)]
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 FEW_BYTES = 20 << 10
 """Numbers of a tensor up to this size are kept: no small tensor's are more, however they are written."""

@@ -52,9 +52,7 @@ def shapes(rows: Mapping[str, TensorRow], told: Mapping[str, Told], section: Sec
         if row.shape != shape and not (bound and all(map(int.__le__, shape, row.shape))):
             figures.append(Figure(name, _written(row.shape), _written(shape), None, False))
     unmeasured = f"{silent} shapes were not predicted" if silent else None
-    return msgspec.structs.replace(
-        section, compared=compared, agreed=agreed, figures=tuple(figures), unmeasured=unmeasured
-    )
+    return _filled(section, compared, agreed, figures, unmeasured)
 
 
 def dtypes(rows: Mapping[str, TensorRow], told: Mapping[str, Told], section: Section) -> Section:
@@ -68,9 +66,7 @@ def dtypes(rows: Mapping[str, TensorRow], told: Mapping[str, Told], section: Sec
         word = kind.removeprefix("tensor(").removesuffix(")")
         if row.dtype != _DTYPES.get(word, word):
             figures.append(Figure(name, row.dtype, _DTYPES.get(word, word), None, False))
-    return msgspec.structs.replace(
-        section, compared=compared, agreed=compared - len(figures), figures=tuple(figures)
-    )
+    return _filled(section, compared, compared - len(figures), figures)
 
 
 def scratch(
@@ -88,13 +84,7 @@ def scratch(
             off = difference(said, amount)
             figures.append(Figure(name, said, amount, off, abs(off) <= tolerance))
     unmeasured = f"{unknown} nodes have no prediction" if unknown else None
-    return msgspec.structs.replace(
-        section,
-        compared=compared,
-        agreed=compared - len(figures),
-        figures=tuple(figures),
-        unmeasured=unmeasured,
-    )
+    return _filled(section, compared, compared - len(figures), figures, unmeasured)
 
 
 def memory(
@@ -118,7 +108,7 @@ def memory(
         within = abs(off) <= tolerance or (lucky and name != "base_bytes" and off > 0)
         figures.append(Figure(name, said, real, off, within, told))
     agreed = sum(not figure.difference for figure in figures)
-    return msgspec.structs.replace(section, compared=3, agreed=agreed, figures=tuple(figures))
+    return _filled(section, len(MEMORY), agreed, figures)
 
 
 def outputs(
@@ -140,13 +130,7 @@ def outputs(
             figures.append(Figure(name, None, None, off, False, told))
     silent = len(names) - compared
     unmeasured = f"{silent} outputs hold no numbers that can be compared" if silent else None
-    return msgspec.structs.replace(
-        section,
-        compared=compared,
-        agreed=compared - len(figures),
-        figures=tuple(figures),
-        unmeasured=unmeasured,
-    )
+    return _filled(section, compared, compared - len(figures), figures, unmeasured)
 
 
 def fields(found: Agreement, tolerance: float, section: Section) -> Section:
@@ -165,13 +149,7 @@ def fields(found: Agreement, tolerance: float, section: Section) -> Section:
     ]  # fmt: skip
     silent = sorted({one.reason for one in found.findings if one.verdict == "not run"})
     unmeasured = found.reason or ("; ".join(silent[:3]) or None)
-    return msgspec.structs.replace(
-        section,
-        compared=len(run),
-        agreed=len(run) - len(figures),
-        figures=tuple(figures),
-        unmeasured=unmeasured,
-    )
+    return _filled(section, len(run), len(run) - len(figures), figures, unmeasured)
 
 
 def kept(place: Path, prefix: str, names: Sequence[str]) -> dict[str, Value]:
@@ -182,6 +160,15 @@ def kept(place: Path, prefix: str, names: Sequence[str]) -> dict[str, Value]:
         if path.exists():
             found[name] = np.load(path, allow_pickle=False, mmap_mode="r")
     return found
+
+
+def _filled(
+    section: Section, compared: int, agreed: int, figures: Sequence[Figure], unmeasured: str | None = None
+) -> Section:
+    """The section with what was found."""
+    return msgspec.structs.replace(
+        section, compared=compared, agreed=agreed, figures=tuple(figures), unmeasured=unmeasured
+    )
 
 
 def _apart(one: Value, other: Value) -> float | None:
