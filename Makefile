@@ -50,9 +50,9 @@ proto: $(DEVELOPED)  ## generate analyzer/wire/v1 from proto/
 models: $(DEVELOPED)  ## build models/*.onnx from their published architectures
 	@$(BIN)/python models/build.py
 
-# Those that need nothing but the project; the others say in their first lines what they ask for.
+# Those that need nothing but the project; bench/README.md lists the others with what they ask for.
 bench: $(DEVELOPED)  ## measure against onnx.load and shape inference
-	@set -e; for script in floor scale chain upload start; do $(BIN)/python bench/$$script.py; done
+	@set -e; for script in floor scale chain upload start zoo; do $(BIN)/python bench/$$script.py; done
 
 serve: $(INSTALLED)  ## the gRPC server on PORT
 	@$(BIN)/onnx-analyzer serve --port $(PORT)

@@ -119,7 +119,7 @@ class Size(msgspec.Struct, frozen=True, eq=False, gc=False):
     def ints(self) -> tuple[int, ...]:
         """The value as plain integers; only where it is known."""
         assert self.value is not None
-        return tuple(int(v) for v in self.value.reshape(-1).tolist())
+        return tuple(map(int, self.value.reshape(-1).tolist()))
 
 
 class Sequence(msgspec.Struct, frozen=True, eq=False, gc=False):
@@ -130,9 +130,14 @@ class Sequence(msgspec.Struct, frozen=True, eq=False, gc=False):
 
 
 class Unknown:
-    """Stands for the size of something that has one which nobody can tell."""
+    """Stands for the size of something that has one which nobody can tell. Like None it is false: one look tells
+    whether all operands have a size.
+    """
 
     __slots__ = ()
+
+    def __bool__(self) -> bool:
+        return False
 
 
 UNKNOWN = Unknown()

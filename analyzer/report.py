@@ -253,8 +253,10 @@ class TrainingMemory(msgspec.Struct, frozen=True):
     training_graph      "unfold" or "as-is": whether `saved_bytes` holds what training would have beside an inference
                         graph
     assumed_batch_norms batch norms that are not in the graph, but that names say were folded into weights
+    assumed_dropouts    dropouts that are not in the graph, but that are the habit where they are assumed
     saved_least_bytes     `saved_bytes` without what was assumed
-    saved_most_bytes    `saved_bytes` had every weight taken in a batch norm that can have, where no name says otherwise
+    saved_most_bytes    `saved_bytes` had every weight taken in a batch norm that can have, where no name says
+                        otherwise, and had dropout stood wherever it may
     """
 
     batch: int | None
@@ -278,6 +280,7 @@ class TrainingMemory(msgspec.Struct, frozen=True):
     precision: str = "fp32"
     checkpoint_segments: int = 0
     recomputed_nodes: int = 0
+    assumed_dropouts: int = 0
 
 
 class Memory(msgspec.Struct, frozen=True):

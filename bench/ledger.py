@@ -142,8 +142,7 @@ def _again(subject: Subject, bound: Bound | str, row: Memory) -> Memory:
         return msgspec.structs.replace(row, predicted=None, note=said)
     arena = said.arena
     figures = (arena.base_bytes, arena.peak_bytes, arena.held_bytes)
-    chance = "at worst, by chance" if said.least_peak_bytes < arena.peak_bytes else ""
-    return msgspec.structs.replace(row, predicted=figures, note=", ".join(filter(None, (said.note, chance))))
+    return msgspec.structs.replace(row, predicted=figures, note=said.note)
 
 
 def measured(path: Path, limits: Limits) -> Entry:

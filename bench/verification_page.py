@@ -6,6 +6,7 @@ Between two marks in README.md stands the headline, and is written too. No figur
 from __future__ import annotations
 
 import statistics
+import textwrap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -25,9 +26,16 @@ HEADS = ("exact", "within 1%", "mean", "median", "p95", "worst", "bias", "under-
 INTRO = """# Verification
 
 Every figure here was measured: models were run in onnxruntime, and what had been predicted without running them was
-held against it. [protocol.md](protocol.md) says how, [cuda.md](cuda.md) what is known of GPUs, and [cpu.json](cpu.json)
-holds every configuration. The page is made from it by `python -m bench.verification_page`.
+held against it. [cpu.json](cpu.json) holds every configuration of this page, which is made from it by
+`python -m bench.verification_page`. Beside it lie
+
+- [protocol.md](protocol.md): what is measured, by what, and what counts;
+- [onnxruntime_cpu.md](onnxruntime_cpu.md): the arena again, against sessions of release 1.31;
+- [training_cpu.json](training_cpu.json): what a training step takes in torch, the truth of
+  [tests/core/test_training_peak.py](../../tests/core/test_training_peak.py);
+- [cuda.md](cuda.md): what is known of GPUs, where nothing was measured yet.
 """
+WIDTH = 120
 
 
 def main() -> None:
@@ -78,12 +86,20 @@ def _provenance(ledger: Ledger) -> Iterator[str]:
     machine, names = ledger.machine, ", ".join(f"{name} {number}" for name, number in ledger.versions.items())
     done = len(ledger.entries)
     part = "all" if done == ledger.of else f"{done}, drawn at random,"
-    yield f"Measured up to {ledger.date} with {names}, at revision `{ledger.revision}`, on {machine.processor} "
-    yield f"({machine.processors} processors, {machine.system}; {', '.join(machine.flags)})."
+    yield "What was measured, and where:\n"
+    yield from _item("Date", f"up to {ledger.date}, at revision `{ledger.revision}`")
+    yield from _item("Versions", names)
+    yield from _item("Machine", f"{machine.processors} processors ({machine.processor}), {machine.system}")
+    yield from _item("Features", ", ".join(machine.flags) or "not told")
+    yield from _item("Command", f"`{ledger.command}`")
     yield ""
-    yield f"    {ledger.command}\n"
     yield f"{part[0].upper()}{part[1:]} of {ledger.of} models. The project was developed on them; how well it does on"
     yield "models that it never saw is to be measured on such models.\n"
+
+
+def _item(name: str, text: str) -> list[str]:
+    """An item of a list, in lines of a page's width."""
+    return textwrap.wrap(f"- **{name}**: {text}", WIDTH, subsequent_indent="  ", break_on_hyphens=False)
 
 
 def _sum(ledger: Ledger, kind: str) -> tuple[int, int]:
@@ -204,6 +220,8 @@ def _silent(ledger: Ledger) -> Iterator[str]:
         for text in check.off
     ]
     yield "## What else differs\n"
+    yield "Scratch is measured as the sum of what a kernel asks for, and predicted as what it holds: one that takes and"
+    yield "gives back for each signal shows more. Outputs of a model that picks by score may swap places.\n"
     yield from (f"- {model}, {kind} at batch {batch}: `{text}`" for model, kind, batch, text in off)
     yield "" if off else "Nothing.\n"
     yield "## Not measured\n"

@@ -70,3 +70,15 @@ def test_the_attention_overtakes_at_a_length_of_512() -> None:
     peaks = {words: memory_page.bert(words).memory.inference.peak_node or "" for words in (128, 512)}
     assert "feed_forward" in peaks[128]
     assert "attention" in peaks[512]
+
+
+def test_every_benchmark_is_listed() -> None:
+    """bench/README.md names each script, and `make bench` runs those of its first table."""
+    alone, others = (
+        set(re.findall(r"^\| \[(\w+)\.py\]\(\1\.py\) \|", part, re.MULTILINE))
+        for part in (ROOT / "bench/README.md").read_text().split("The others")
+    )
+    assert alone | others == {path.stem for path in (ROOT / "bench").glob("*.py")}
+    run = re.search(r"for script in ([\w ]+);", (ROOT / "Makefile").read_text())
+    assert run is not None
+    assert alone == set(run[1].split())

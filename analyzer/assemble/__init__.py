@@ -12,7 +12,7 @@ from analyzer.assemble.fields import field_rows
 from analyzer.assemble.peak import arena_slots, found_savings
 from analyzer.assemble.roofline import drawn
 from analyzer.assemble.rows import Scope, in_order, nodes, tensors
-from analyzer.describe import Missing, Scene
+from analyzer.describe import Scene
 from analyzer.errors import AnalyzerError
 from analyzer.graph import Model
 from analyzer.ops.rule import Facts
@@ -149,6 +149,7 @@ def _memory(
         batch_norms=batch_norms,
         training_graph=options.training_graph,
         assumed_batch_norms=kept.batch_norms,
+        assumed_dropouts=kept.dropouts,
         saved_least_bytes=kept.bytes - kept.assumed_bytes,
         saved_most_bytes=kept.bytes + kept.possible_bytes,
         peak_phase=step.phase,
@@ -233,9 +234,11 @@ def _bounds(scene: Scene) -> Iterator[Warning]:
 
 def _left_out(scope: Scope) -> Iterator[Warning]:
     """The nodes that nobody could describe, those of bodies too; not those that merely follow one."""
-    for index, (node, said) in enumerate(zip(scope.scene.graph.nodes, scope.scene.facts, strict=True)):
-        if type(said) is Missing and said.reason != "NO_SIZE":
-            yield Warning(said.reason, said.message, scope.prefix + node.name)
+    scene = scope.scene
+    for index in sorted(scene.missing.keys() | scope.bodies.keys()):
+        said = scene.missing.get(index)
+        if said is not None and said.reason != "NO_SIZE":
+            yield Warning(said.reason, said.message, scope.prefix + scene.graph.nodes[index].name)
         for body in scope.bodies.get(index, ()):
             yield from _left_out(body)
 

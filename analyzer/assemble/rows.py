@@ -7,6 +7,7 @@ with the same sizes is one scope, named after the first place, and nothing is ev
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 
 import msgspec
 
@@ -51,11 +52,9 @@ def _scope(
 ) -> Scope:
     seen.add(id(scene))
     bodies: dict[int, tuple[Scope, ...]] = {}
-    for index, (node, said) in enumerate(zip(scene.graph.nodes, scene.facts, strict=True)):
-        if type(said) is not Facts or not said.runs:
-            continue
-        below = []
-        for run in said.runs:
+    for index, called in scene.calls.items():
+        node, below = scene.graph.nodes[index], []
+        for run in called:
             if id(run.scene) not in seen:
                 named = {name: outer.get(name) or prefix + name for name in node.captures}
                 actuals = zip(run.scene.graph.inputs, run.operands, strict=False)
@@ -74,20 +73,18 @@ def _runs(scene: Scene) -> dict[int, int | None]:
     runs: dict[int, int | None] = {id(scene): 1}
     for caller in reversed(callers_first):
         times = runs[id(caller)]
-        for said in caller.facts:
-            for run in said.runs if type(said) is Facts else ():
-                before = runs.get(id(run.scene), 0)
-                known = before is not None and times is not None and run.repeat is not None
-                runs[id(run.scene)] = before + times * run.repeat if known else None  # type: ignore[operator]
+        for run in chain.from_iterable(caller.calls.values()):
+            before = runs.get(id(run.scene), 0)
+            known = before is not None and times is not None and run.repeat is not None
+            runs[id(run.scene)] = before + times * run.repeat if known else None  # type: ignore[operator]
     return runs
 
 
 def _visit(scene: Scene, callees_first: list[Scene], seen: set[int]) -> None:
     seen.add(id(scene))
-    for said in scene.facts:
-        for run in said.runs if type(said) is Facts else ():
-            if id(run.scene) not in seen:
-                _visit(run.scene, callees_first, seen)
+    for run in chain.from_iterable(scene.calls.values()):
+        if id(run.scene) not in seen:
+            _visit(run.scene, callees_first, seen)
     callees_first.append(scene)
 
 

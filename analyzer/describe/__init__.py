@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 import msgspec
+import numpy as np
 
 from analyzer.describe.dims import Binding
 from analyzer.errors import BadModel
@@ -41,7 +42,8 @@ class Scene(msgspec.Struct, frozen=True, eq=False, dict=True):
     """A graph as described for given operands: every tensor's size and, parallel to `graph.nodes`, rules and Facts.
 
     `constants` are tensors made from stored ones alone; `bounded` says that some sizes are upper bounds.
-    `sizes` holds UNKNOWN for a tensor whose size nobody can tell.
+    `sizes` holds UNKNOWN for a tensor whose size nobody can tell. `calls` are the bodies of nodes that have some, and
+    `missing` what nobody could say of the others, by the node's index.
     """
 
     graph: Graph
@@ -49,6 +51,8 @@ class Scene(msgspec.Struct, frozen=True, eq=False, dict=True):
     facts: tuple[Facts | Missing, ...]
     rules: tuple[Rule | None, ...]
     constants: set[str]
+    calls: Mapping[int, tuple[Run, ...]]
+    missing: Mapping[int, Missing]
     bounded: bool = False
     dims: Mapping[str, int] = {}
     assumed: Mapping[str, int] = {}
@@ -57,8 +61,11 @@ class Scene(msgspec.Struct, frozen=True, eq=False, dict=True):
     @cached_property
     def bytes(self) -> Mapping[str, int]:
         """Exact bytes of every tensor whose size tells them."""
-        known = ((name, size.bytes) for name, size in self.sizes.items() if type(size) is Size)
-        return {name: amount for name, amount in known if amount is not None}
+        return {
+            name: amount
+            for name, size in self.sizes.items()
+            if type(size) is Size and (amount := size.bytes) is not None
+        }
 
     def size(self, name: str) -> Size | None:
         """A tensor's size; None where it is not known, or is no tensor's."""
@@ -93,7 +100,8 @@ def describe(model: Model, options: Options) -> Scene:
 
 def _described(model: Model, options: Options, binding: Binding) -> Scene:
     entered: Sizes = {name: UNKNOWN if size is None else size for name, size in binding.sizes.items()}
-    scene = _Walk(model, options.lenient).scene(model.graph, entered, set())
+    with np.errstate(all="ignore"):  # a value may be infinite, or no number
+        scene = _Walk(model, options.lenient).scene(model.graph, entered, set())
     return msgspec.structs.replace(
         scene, dims=binding.dims, assumed=binding.assumed, overridden=tuple(binding.overridden)
     )
@@ -122,17 +130,22 @@ class _Walk:
         constants.add("")  # an operand that is left out keeps no node from being constant
         facts: list[Facts | Missing] = []
         rules: list[Rule | None] = []
+        calls: dict[int, tuple[Run, ...]] = {}
+        missing: dict[int, Missing] = {}
         bounded = any(map(_bounded, entered.values()))
-        for node in graph.nodes:
-            operands = [sizes[name] for name in node.inputs]
+        for index, node in enumerate(graph.nodes):
+            operands = [*map(sizes.__getitem__, node.inputs)]
             rule = find(node.domain, node.op_type, node.version)
             said = self.node(node, rule, operands, sizes, constants, bound)
             rules.append(rule)
             facts.append(said)
-            if type(said) is not Facts:
+            if isinstance(said, Missing):
+                missing[index] = said
                 for name in node.outputs:
                     sizes.setdefault(name, UNKNOWN)
                 continue
+            if said.runs:
+                calls[index] = said.runs
             outputs = said.results
             if bounded and any(map(_bounded, operands)):
                 outputs = _passed_on(outputs, operands, said, rule)
@@ -140,7 +153,7 @@ class _Walk:
             if constants.issuperset(node.inputs) and constants.issuperset(node.captures) and not said.random:
                 constants.update(node.outputs)
         constants.discard("")
-        return Scene(graph, sizes, tuple(facts), tuple(rules), constants, bounded)
+        return Scene(graph, sizes, tuple(facts), tuple(rules), constants, calls, missing, bounded)
 
     def node(
         self,
@@ -161,8 +174,12 @@ class _Walk:
                 return Missing(
                     "NO_RULE", f"no rule for {node.op_type} of {node.domain} at opset {node.version}"
                 )
-            if UNKNOWN in operands and not (rule.bodies or rule.undaunted):
-                return Missing("NO_SIZE", f"{node.inputs[operands.index(UNKNOWN)]!r} has no known size")
+            if len(operands) < rule.least or not all(operands):
+                if UNKNOWN in operands and not (rule.bodies or rule.undaunted):
+                    return Missing("NO_SIZE", f"{node.inputs[operands.index(UNKNOWN)]!r} has no known size")
+                if len(operands) < rule.least or None in operands[: rule.least]:
+                    given = sum(size is not None for size in operands)
+                    raise BadModel("MISSING_OPERAND", f"needs {rule.least} operands, has {given}")
             if rule.bodies:
                 attributes = {
                     name: Body(self, value, node, sizes, constants, bound) if type(value) is Graph else value
@@ -298,13 +315,9 @@ def _passed_on(
 
 
 def _apply(rule: Rule, node: Node, operands: list[Any], attributes: Mapping[str, Any]) -> Facts:
-    """Ask the rule, once it is sure that operands and attributes are those of its signature, and that no size in what
-    it says is below zero.
+    """Ask the rule, once it is sure that operands and attributes are no more than its signature has, and that no size
+    in what it says is below zero.
     """
-    if len(operands) < rule.least or (None in operands and None in operands[: rule.least]):
-        raise BadModel(
-            "MISSING_OPERAND", f"needs {rule.least} operands, has {sum(o is not None for o in operands)}"
-        )
     if rule.most is not None and len(operands) > rule.most:
         raise BadModel("TOO_MANY_OPERANDS", f"takes at most {rule.most} operands, has {len(operands)}")
     if attributes and not rule.attributes.issuperset(attributes):
@@ -335,7 +348,8 @@ def _place(node: Node, outputs: tuple[Known | None, ...], operands: Operands, si
             if size in operands or (index and size in outputs[:index]):
                 size = _own(size)  # the tensor's own
             sizes[name] = size
-            bounded = bounded or _bounded(size)
+            if type(size) is Size and not (size.exact and size.value_exact):
+                bounded = True
     return bounded
 
 

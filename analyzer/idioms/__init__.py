@@ -8,8 +8,9 @@ one. A row of a table where that is some of the formula's operands or the result
     @idiom("Log(Sigmoid(x))")
     def log_sigmoid(x: Size, y: Size) -> Spelled: ...
 
-A function takes the tensors of the formula by name, and the result if it asks for `y`; it returns None where the nodes
-are something else after all. Of idioms that end at one node the first one written wins, and no node belongs to two.
+A function takes the tensors of the formula by name, the result if it asks for `y`, and if it asks for `learned` the
+names of those that need a gradient; it returns None where the nodes are something else after all. Of idioms that end at
+one node the first one written wins, and no node belongs to two.
 """
 
 from __future__ import annotations
@@ -21,12 +22,11 @@ from collections.abc import Callable, Mapping, Set
 
 import msgspec
 
-from analyzer.describe import Scene
 from analyzer.graph import Size
 from analyzer.idioms.pattern import Bound, Call, Text, parse
 from analyzer.ops.rule import Facts, Kept
 
-__all__ = ["Phrase", "Spelled", "idiom", "row", "spoken"]
+__all__ = ["Phrase", "Spelled", "Text", "idiom", "row", "spoken"]
 
 
 class Spelled(msgspec.Struct, frozen=True, eq=False):
@@ -37,37 +37,37 @@ class Spelled(msgspec.Struct, frozen=True, eq=False):
 
 
 class Phrase(msgspec.Struct, frozen=True, eq=False):
-    """One op that several nodes spell: the tensors that it reads, and what is to be said of it."""
+    """One op that several nodes spell: the tensors that it reads, what is to be said of it, and the idiom's name."""
 
     inputs: tuple[str, ...]
     said: Facts
+    word: str
 
 
 Meaning = Callable[..., Spelled | None]
 
 
 class Idiom(msgspec.Struct, frozen=True):
-    """A formula, what it means given the sizes of tensors by name, and which of its tensors must need no gradient."""
+    """A formula, and what it means given the sizes of tensors by name."""
 
     pattern: Call
-    makers: frozenset[str]
+    makers: tuple[frozenset[str], ...]
     needed: frozenset[str]
     meaning: Meaning
     wanted: tuple[str, ...]
-    still: tuple[str, ...] = ()
 
 
 _IDIOMS: dict[str, list[Idiom]] = {}
 """By the op type of the last node."""
 
 
-def idiom(*formulas: str, still: tuple[str, ...] = ()) -> Callable[[Meaning], Meaning]:
-    """Make a function the meaning of `formulas`, where the tensors `still` need no gradient."""
+def idiom(*formulas: str) -> Callable[[Meaning], Meaning]:
+    """Make a function the meaning of `formulas`."""
 
     def register(meaning: Meaning) -> Meaning:
         wanted = tuple(inspect.signature(meaning).parameters)
         for formula in formulas:
-            _enter(parse(formula), meaning, wanted, still)
+            _enter(parse(formula), meaning, wanted)
         return meaning
 
     return register
@@ -82,33 +82,32 @@ def row(formula: str, *kept: str) -> None:
     _enter(parse(formula), meaning, kept)
 
 
-def _enter(pattern: Call, meaning: Meaning, wanted: tuple[str, ...], still: tuple[str, ...] = ()) -> None:
-    found = Idiom(pattern, pattern.makers, pattern.needed, meaning, wanted, still)
+def _enter(pattern: Call, meaning: Meaning, wanted: tuple[str, ...]) -> None:
+    found = Idiom(pattern, pattern.makers, pattern.needed, meaning, wanted)
     _IDIOMS.setdefault(pattern.op_type, []).append(found)
 
 
-def spoken(scene: Scene, grads: Set[str]) -> Mapping[int, Phrase | None]:
+def spoken(text: Text, changed: Set[str] = frozenset()) -> Mapping[int, Phrase | None]:
     """The phrases among nodes whose results need a gradient, by the index of their last node; None for the nodes that
-    came before in one.
+    came before in one. No phrase goes over a tensor that was `changed` on its way to a reader.
     """
     found: dict[int, Phrase | None] = {}
-    present = {node.op_type for node in scene.graph.nodes}
+    present = text.places.keys()
     idioms = {end: [i for i in _IDIOMS[end] if i.needed <= present] for end in _IDIOMS.keys() & present}
-    if not any(idioms.values()):
-        return found
-    text = Text(scene, grads)
-    for index in reversed(text.among):  # the longest phrase ends last
-        candidates = idioms.get(text.nodes[index].op_type)
-        if not candidates or index in found:
+    ends = [index for end, candidates in idioms.items() if candidates for index in text.places[end]]
+    for index in sorted(ends, reverse=True):  # the longest phrase ends last
+        if index in found:
             continue
         makers = text.makers(index)
-        for candidate in candidates:
-            if not candidate.makers <= makers:
+        for candidate in idioms[text.nodes[index].op_type]:
+            if any(map(makers.isdisjoint, candidate.makers)):
                 continue
             match = text.find(candidate.pattern, index)
             if match is None or not match[1].isdisjoint(found):
                 continue
-            phrase = _phrase(scene, index, match, candidate, grads)
+            if changed and any(not changed.isdisjoint(text.nodes[i].outputs) for i in match[1] - {index}):
+                continue
+            phrase = _phrase(text, index, match, candidate)
             if phrase is not None:
                 found.update(dict.fromkeys(match[1]))
                 found[index] = phrase
@@ -116,22 +115,20 @@ def spoken(scene: Scene, grads: Set[str]) -> Mapping[int, Phrase | None]:
     return found
 
 
-def _phrase(
-    scene: Scene, index: int, match: tuple[Bound, set[int]], candidate: Idiom, grads: Set[str]
-) -> Phrase | None:
+def _phrase(text: Text, index: int, match: tuple[Bound, set[int]], candidate: Idiom) -> Phrase | None:
     """What a match means, if anything. What its own nodes make it does not read."""
-    bound, group = match
-    if any(bound.get(name) in grads for name in candidate.still):
-        return None
-    sizes = {name: scene.size(tensor) for name, tensor in bound.items()}
-    sizes["y"] = scene.size(scene.graph.nodes[index].outputs[0])
-    spelled = candidate.meaning(*(sizes.get(name) for name in candidate.wanted))
+    scene, (bound, group) = text.scene, match
+    known: dict[str, object] = {name: scene.size(tensor) for name, tensor in bound.items()}
+    known["y"] = scene.size(scene.graph.nodes[index].outputs[0])
+    known["learned"] = {name for name, tensor in bound.items() if tensor in text.grads}
+    spelled = candidate.meaning(*(known.get(name) for name in candidate.wanted))
     said = scene.facts[index]
     if spelled is None or type(said) is not Facts:
         return None
     said = msgspec.structs.replace(said, saved=spelled.saved, alike=spelled.alike, view=None, strided=None)
     within = {name for place in group for name in scene.graph.nodes[place].outputs}
-    return Phrase(tuple(dict.fromkeys(name for name in bound.values() if name not in within)), said)
+    inputs = tuple(dict.fromkeys(name for name in bound.values() if name not in within))
+    return Phrase(inputs, said, candidate.meaning.__name__)
 
 
 for _module in pkgutil.iter_modules(__path__):

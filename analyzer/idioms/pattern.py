@@ -18,7 +18,7 @@ from __future__ import annotations
 import ast
 import math
 from collections import Counter
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Mapping, Set
 from functools import cached_property
 
 import msgspec
@@ -54,9 +54,11 @@ class Call(msgspec.Struct, frozen=True):
     name: str = ""
 
     @property
-    def makers(self) -> frozenset[str]:
-        """The ops whose results are its operands, whichever way it is written."""
-        return frozenset(operand.op_type for operand in self.operands if type(operand) is Call)
+    def makers(self) -> tuple[frozenset[str], ...]:
+        """Of each operand that is the result of an op, that op; of one that may be written in several ways, all."""
+        return tuple(
+            frozenset(call.op_type for call in ways) for operand in self.operands if (ways := _ways(operand))
+        )
 
     @property
     def needed(self) -> frozenset[str]:
@@ -68,6 +70,13 @@ class Either(msgspec.Struct, frozen=True):
     """The result of one of several ops."""
 
     calls: tuple[Call, ...]
+
+
+def _ways(pattern: Pattern) -> tuple[Call, ...]:
+    """The calls that a pattern may be; none where it is no op's result."""
+    if isinstance(pattern, Either):
+        return pattern.calls
+    return (pattern,) if isinstance(pattern, Call) else ()
 
 
 Pattern = Name | Number | Call | Either
@@ -116,27 +125,37 @@ def _calls(tree: ast.expr) -> Iterator[Call]:
 
 
 class Text:
-    """A graph to search: the nodes that make or read a tensor of `among`, and which of them made each tensor."""
+    """A graph to search: the nodes that make or read a tensor of `grads`, all and by their ops, and which of them made
+    each tensor.
+    """
 
-    def __init__(self, scene: Scene, among: Set[str]) -> None:
-        self.scene, self.nodes = scene, scene.graph.nodes
+    def __init__(self, scene: Scene, grads: Set[str]) -> None:
+        self.scene, self.grads, self.nodes = scene, grads, scene.graph.nodes
         self.made: dict[str, int] = {}
         self.among: list[int] = []
+        self.places: dict[str, list[int]] = {}
         for index, node in enumerate(self.nodes):
-            if node.outputs and (node.outputs[0] in among or not among.isdisjoint(node.inputs)):
+            outputs = node.outputs
+            if outputs and (outputs[0] in grads or not grads.isdisjoint(node.inputs)):
                 self.among.append(index)
-                for name in node.outputs:
+                self.places.setdefault(node.op_type, []).append(index)
+                for name in outputs:
                     self.made[name] = index
 
     @cached_property
-    def reads(self) -> Counter[str]:
-        """How often each tensor is read."""
-        reads = [tensor.name for tensor in self.scene.graph.outputs]
+    def readers(self) -> Mapping[str, list[int]]:
+        """The nodes that read each tensor, each as often as it does."""
+        readers: dict[str, list[int]] = {}
         for index in self.among:
-            reads += self.nodes[index].inputs
-        for node in self.nodes:
-            reads += node.captures
-        return Counter(reads)
+            for name in self.nodes[index].inputs:
+                readers.setdefault(name, []).append(index)
+        return readers
+
+    @cached_property
+    def shown(self) -> Set[str]:
+        """Tensors that are of use outside of the nodes that read them: the graph's results and what bodies read."""
+        captured = (node.captures for node in self.nodes if node.captures)
+        return {tensor.name for tensor in self.scene.graph.outputs}.union(*captured)
 
     def makers(self, index: int) -> set[str]:
         """The ops whose results a node reads."""
@@ -151,8 +170,9 @@ class Text:
             return None
         inner = Counter(name for index in group for name in self.nodes[index].inputs)
         for index in group - {root}:
-            if any(self.reads[name] != inner[name] for name in self.nodes[index].outputs):
-                return None
+            for name in self.nodes[index].outputs:
+                if name in self.shown or len(self.readers.get(name, ())) != inner[name]:
+                    return None
         return bound, group
 
     def call(self, pattern: Call, index: int, bound: Bound, group: set[int]) -> bool:

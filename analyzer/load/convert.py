@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import onnx
@@ -13,12 +14,17 @@ from onnx import AttributeProto
 from analyzer.errors import BadModel
 from analyzer.graph import DTYPES, Function, Graph, Model, Node, Reference, Tensor
 from analyzer.load.order import in_order
-from analyzer.load.stored import constant, size_of, sparse_size_of
+from analyzer.load.stored import is_whole, size_of, sparse_size_of
 
 NESTING_LIMIT = 32
 FIRST_IR_WITH_OPSETS = 3
 ONNX = "ai.onnx"
-_INT, _INTS = AttributeProto.INT, AttributeProto.INTS
+_INT = AttributeProto.INT
+_REPEATED = frozenset(
+    (AttributeProto.INTS, AttributeProto.TENSOR, AttributeProto.STRING, AttributeProto.FLOATS)
+)
+SHORT_BYTES = 80
+"""Attributes of these kinds up to this size are read once: exporters write the same few over and over."""
 
 
 def model_of(proto: onnx.ModelProto, name: str, file_bytes: int) -> Model:
@@ -132,10 +138,11 @@ def _scope(
     for tensor in (*inputs, *outputs):
         words += (tensor.name, *(dim for dim in tensor.dims or () if dim and type(dim) is not int))
     for node in nodes:
-        words += (node.name, node.op_type, node.domain, *node.inputs, *node.outputs, *node.attributes)
+        words += (node.name, node.op_type, node.domain, *node.outputs, *node.attributes)
     _check_text(words)
     nodes = _with_unique_names(nodes)
     ordered, free = in_order(inputs, initializers, nodes, outputs)
+    _check_text(free)  # all other names that nodes read are among the words
     return _Scope(Graph(name, inputs, outputs, initializers, ordered), free)
 
 
@@ -184,14 +191,10 @@ def _node(proto: onnx.NodeProto, index: int, opsets: Mapping[str, int], depth: i
     domain = proto.domain or ONNX
     attributes: dict[str, Any] = {}
     captures: tuple[str, ...] = ()
-    for attribute in proto.attribute[
-        :
-    ]:  # a slice is copied at once, an iterator asks for one entry after the other
+    for attribute in proto.attribute[:]:  # a copy is made at once, an iterator asks for one after the other
         kind = attribute.type
-        if kind == _INTS:  # the two kinds that most attributes have, without a call
-            value: Any = tuple(attribute.ints[:])
-        elif kind == _INT:
-            value = attribute.i
+        if kind == _INT:  # the kind that most attributes have, without a call
+            value: Any = attribute.i
         else:
             value = _attribute(attribute, kind, opsets, depth)
             if type(value) is _Scope:
@@ -208,6 +211,10 @@ def _node(proto: onnx.NodeProto, index: int, opsets: Mapping[str, int], depth: i
 
 
 def _attribute(proto: AttributeProto, kind: int, opsets: Mapping[str, int], depth: int) -> Any:
+    if kind in _REPEATED:
+        written = proto.SerializeToString()
+        if len(written) <= SHORT_BYTES and (value := _repeated(written)) is not None:
+            return value
     read = _READERS.get(kind)
     if read is not None:
         return read(proto)
@@ -218,6 +225,15 @@ def _attribute(proto: AttributeProto, kind: int, opsets: Mapping[str, int], dept
     raise BadModel(
         "ATTRIBUTE_TYPE", f"attribute {proto.name} has type {kind}, which nobody reads", attribute=proto.name
     )
+
+
+@lru_cache(maxsize=4096)
+def _repeated(written: bytes) -> Any:
+    """The value of a short attribute; None of a tensor that is not here as a whole."""
+    proto = AttributeProto.FromString(written)
+    if proto.type == AttributeProto.TENSOR and not is_whole(proto.t):
+        return None
+    return _READERS[proto.type](proto)
 
 
 def _untyped(proto: AttributeProto) -> Any:
@@ -237,7 +253,7 @@ _READERS: Mapping[int, Any] = {
     AttributeProto.INT: lambda p: p.i,
     AttributeProto.INTS: lambda p: tuple(p.ints),
     AttributeProto.STRING: lambda p: p.s.decode("utf-8", "replace"),
-    AttributeProto.TENSOR: lambda p: constant(p.t),
+    AttributeProto.TENSOR: lambda p: size_of(p.t),
     AttributeProto.FLOATS: lambda p: tuple(p.floats),
     AttributeProto.STRINGS: lambda p: tuple(text.decode("utf-8", "replace") for text in p.strings),
     AttributeProto.TENSORS: lambda p: tuple(size_of(t) for t in p.tensors),

@@ -1,4 +1,4 @@
-"""What a file declares beside what it does: shapes of intermediate tensors, and weights that a caller may replace."""
+"""What a file declares beside what it does: shapes of intermediate tensors, and where its weights come from."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from analyzer.graph import Tensor
 from analyzer.load.convert import declared_tensor
 
 Dims = tuple[int | str | None, ...]
+_EXTERNAL = onnx.TensorProto.EXTERNAL
 FIRST_IR_WITH_CONSTANTS = 4
 """Before it every stored tensor had to be an input as well, which told nothing."""
 
@@ -18,13 +19,14 @@ FIRST_IR_WITH_CONSTANTS = 4
 class Declared(msgspec.Struct, frozen=True, eq=False):
     """Dims of a graph's tensors by name: integers, symbols, None for what is not said; None where the rank is not told.
 
-    `replaceable` are stored tensors that are inputs too. `bodies` are those of nodes, by the node's first output and
-    the attribute's name.
+    `replaceable` are stored tensors that are inputs too, `external` those whose numbers lie in a file of their own.
+    `bodies` are those of nodes, by the node's first output and the attribute's name.
     """
 
-    dims: Mapping[str, Dims | None]
-    replaceable: frozenset[str]
-    bodies: Mapping[tuple[str, str], Declared]
+    dims: Mapping[str, Dims | None] = {}
+    replaceable: frozenset[str] = frozenset()
+    external: frozenset[str] = frozenset()
+    bodies: Mapping[tuple[str, str], Declared] = {}
 
 
 def declared_of(proto: onnx.ModelProto) -> Declared:
@@ -44,6 +46,7 @@ def _of(graph: onnx.GraphProto, replaceable: bool) -> Declared:
     return Declared(
         {tensor.name: tensor.dims for tensor in tensors},
         frozenset(stored.intersection(tensor.name for tensor in graph.input)),
+        frozenset(tensor.name for tensor in graph.initializer if tensor.data_location == _EXTERNAL),
         bodies,
     )
 

@@ -76,7 +76,7 @@ def _sorted(
             if name:
                 made.add(name)
     dag = bipartite(inputs, initializers, nodes)
-    rank = {key: (0, 0) if isinstance(key, str) else (1, key) for key in dag}
+    rank = {key: (1, key) if isinstance(key, int) else (0, 0) for key in dag}
     try:
         keys = list(nx.lexicographical_topological_sort(dag, key=rank.__getitem__))
     except nx.NetworkXUnfeasible:

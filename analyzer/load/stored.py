@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,22 +13,15 @@ from analyzer.errors import BadModel
 from analyzer.graph import DTYPES, DType, Size, Value
 from analyzer.load.strip import forget, is_small
 
-_SMALL_BYTES = 64
 _EXTERNAL = onnx.TensorProto.EXTERNAL
 _TYPED = {1: "float_data", 6: "int32_data", 7: "int64_data", 9: "int32_data", 11: "double_data"}
 """Element types whose typed field holds one number per element."""
 
 
-def constant(proto: onnx.TensorProto) -> Size:
-    """A tensor among a node's attributes. Exporters write the same few small ones over and over."""
-    if proto.ByteSize() <= _SMALL_BYTES and proto.data_location != _EXTERNAL:
-        return _small(proto.SerializeToString())
-    return size_of(proto)
-
-
-@lru_cache(maxsize=4096)
-def _small(data: bytes) -> Size:
-    return size_of(onnx.TensorProto.FromString(data))
+def is_whole(proto: onnx.TensorProto) -> bool:
+    """Whether all of its numbers are here, and none of them is to be forgotten."""
+    dtype = DTYPES.get(proto.data_type)
+    return dtype is not None and proto.data_location != _EXTERNAL and is_small(dtype, math.prod(proto.dims))
 
 
 def size_of(proto: onnx.TensorProto) -> Size:
@@ -59,7 +51,7 @@ def size_of(proto: onnx.TensorProto) -> Size:
 
 def _check_external(proto: onnx.TensorProto, dtype: DType, count: int) -> None:
     """Raises BadModel (EXTERNAL_DATA_LENGTH) where less data is said to lie outside of the file than the dims need."""
-    for entry in proto.external_data[:]:
+    for entry in reversed(proto.external_data):  # of two the last one counts, and exporters write it last
         if entry.key == "length":
             told, needed = str(entry.value), (count * (dtype.bits or 0) + 7) // 8
             if not told.isdecimal() or (len(told) <= 20 and int(told) < needed):
@@ -69,6 +61,7 @@ def _check_external(proto: onnx.TensorProto, dtype: DType, count: int) -> None:
                     f"but {told!r} are said to lie in its external file",
                     tensor=proto.name,
                 )
+            return
 
 
 def _nothing(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Value | None:

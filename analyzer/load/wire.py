@@ -43,10 +43,16 @@ _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 FEW_BYTES = 20 << 10
 """Numbers of a tensor up to this size are kept: no small tensor's are more, however they are written."""
 
-_NUMBERS = frozenset(
-    onnx.TensorProto.DESCRIPTOR.fields_by_name[name].number
-    for name in ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data")
-)
+_NUMBERS: Mapping[int, tuple[int, int]] = {
+    onnx.TensorProto.DESCRIPTOR.fields_by_name[name].number: (_LENGTH, wire)
+    for name, wire in (
+        ("raw_data", _LENGTH), ("float_data", _FIXED32), ("int32_data", _VARINT), ("int64_data", _VARINT),
+        ("double_data", _FIXED64), ("uint64_data", _VARINT),
+    )
+}  # fmt: skip
+"""The fields of a tensor that hold its numbers, and their wire types, packed and one by one; of another, nobody knows
+the field.
+"""
 _ABSENT = onnx.TensorProto(
     data_location=onnx.TensorProto.EXTERNAL,
     external_data=[onnx.StringStringEntryProto(key="location", value="weights.bin")],
@@ -186,19 +192,21 @@ class _Reader:
             )
         pieces: list[bytes] = []
         while self.before + self.at < end:
-            if not self.run(kind, end, pieces):
+            self.more()
+            self.run(kind, end, pieces)
+            if self.before + self.at < end:
                 self.field(kind, end, pieces, depth)
-        if self.offset != end:
+        if self.before + self.at != end:
             raise _fault("NOT_ONNX", end, f"a field passes the end of its {kind}")
         if kind == "TensorProto":
             self.keep(pieces, *(self.numbers if self.numbers_bytes <= FEW_BYTES else (_ABSENT,)))
             self.numbers, self.numbers_bytes = [], 0
         return pieces
 
-    def run(self, kind: str, end: int, pieces: list[bytes]) -> bool:
-        """Short fields in a row, kept in one piece as they are; False where the next is not one."""
+    def run(self, kind: str, end: int, pieces: list[bytes]) -> None:
+        """Short fields in a row, kept in one piece as they are, up to the first that is not one."""
         if self.whole_bytes < _SHORT:
-            return False
+            return
         block, plain = self.block, _plain(kind)
         at = start = self.at
         stop = min(len(block), end - self.before)
@@ -213,18 +221,16 @@ class _Reader:
             if wire is None or value >= _SHORT or after > stop:
                 break
             at = after
-        if at == start:
-            return False
-        self.at = at
-        self.keep(pieces, block[start:at])
-        return True
+        if at > start:
+            self.at = at
+            self.keep(pieces, block[start:at])
 
     def field(self, kind: str, end: int | None, pieces: list[bytes], depth: int) -> None:
         """One field: kept, looked into, or, where it holds a large tensor's numbers, skipped."""
         start = self.before + self.at
         tag, tag_bytes = self.varint()
         number, wire = tag >> 3, tag & 7
-        is_number = kind == "TensorProto" and number in _NUMBERS
+        is_number = kind == "TensorProto" and number in _NUMBERS and wire in _NUMBERS[number]
         keep = self.keep_number if is_number else self.keep
         if end is None:
             self.highest = max(self.highest, number)
@@ -232,13 +238,14 @@ class _Reader:
             raise _fault("NOT_ONNX", start, "a field has number 0")
         if wire == _LENGTH:
             length, length_bytes = self.varint()
-            if end is not None and self.before + self.at + length > end:
+            stop = self.before + self.at + length
+            if end is not None and stop > end:
                 raise _fault("NOT_ONNX", start, f"field {number} of {kind} is longer than what holds it")
             if is_number and length > FEW_BYTES:
                 self.skip(length, start, number)
                 self.numbers_bytes += length
             elif length >= self.whole_bytes and (child := _inside(kind).get(number)) is not None:
-                within = self.message(child, self.offset + length, depth + 1)
+                within = self.message(child, stop, depth + 1)
                 self.keep(pieces, tag_bytes, _varint(sum(map(len, within))))
                 pieces += within
             else:

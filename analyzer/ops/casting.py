@@ -68,5 +68,4 @@ def _converted(value: Value, before: DType, after: DType) -> Value | None:
             np.isfinite(exact).all() and (exact > limits.min - 1).all() and (exact < limits.max + 1).all()
         ):
             return None
-    with np.errstate(all="ignore"):
-        return value.astype(after.numpy)
+    return value.astype(after.numpy)

@@ -40,7 +40,11 @@ def _sampled(x: Size, grid: Size, mode: str, taps: dict[str, int]) -> Facts:
             "GRID", f"grid {grid.shape} does not fit {x.shape}: [{x.shape[0]}, ..., {rank}] is needed"
         )
     y = Size((*x.shape[:2], *grid.shape[1:-1]), x.dtype)
-    picture: Routes = (Route(0), Route(1), *(Read("data_dependent", axis) for axis in range(2, rank + 2)))
+    picture: Routes = (
+        Route(0),
+        Route(1),
+        *(Read("data_dependent", axis, spare=True) for axis in range(2, rank + 2)),
+    )
     points: Routes = (Route(0), *(Route(axis + 1) for axis in range(1, rank + 1)), WHOLE)
     steps = 2 * y.count * taps[mode] ** rank + 2 * grid.count
     return Facts(y, elementwise=steps, spans=(picture, points), saved=(x, grid))

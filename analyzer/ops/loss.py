@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from analyzer.graph import Size
 from analyzer.ops.rule import Buffer, Facts, refuse, rule
-from analyzer.spans import WHOLE, Route, Routes, straight
+from analyzer.spans import DATA, NOTHING, WHOLE, Each, Read, Route, Routes, reduced, straight
 
 REDUCTIONS = ("none", "mean", "sum")
 
@@ -22,7 +22,7 @@ def negative_log_likelihood(
     reduction: str = "mean",
 ) -> Facts:
     """Log-probabilities [N, C, ...] at the targets [N, ...]."""
-    loss, spans = _loss(x, target, weight, reduction)
+    loss, spans = _loss(x, target, weight, reduction, DATA, ignore_index)
     return Facts(loss, elementwise=2 * target.count, spans=spans, saved=(x, target))
 
 
@@ -36,13 +36,18 @@ def softmax_cross_entropy(
     reduction: str = "mean",
 ) -> Facts:
     """A log softmax over the classes of scores [N, C, ...], and its loss at the labels [N, ...]."""
-    loss, spans = _loss(scores, labels, weights, reduction)
+    loss, spans = _loss(scores, labels, weights, reduction, WHOLE, ignore_index)
+    rows = reduced(len(scores.shape), (1,))
+    both = Each((spans, (rows, NOTHING, NOTHING)))
     log_probabilities = Size(scores.shape, scores.dtype)
     steps = 6 * scores.count + 2 * labels.count
-    return Facts((loss, log_probabilities), elementwise=steps, spans=spans, saved=(log_probabilities, labels))
+    return Facts((loss, log_probabilities), elementwise=steps, spans=both, saved=(log_probabilities, labels))
 
 
-def _loss(x: Size, target: Size, weight: Size | None, reduction: str) -> tuple[Size, tuple[Routes, ...]]:
+def _loss(
+    x: Size, target: Size, weight: Size | None, reduction: str, classes: Read, ignored: int | None
+) -> tuple[Size, tuple[Routes, ...]]:
+    """Size, and what is read: of the `classes` one, which the target says, or through a softmax all."""
     if reduction not in REDUCTIONS:
         raise refuse(
             "REDUCTION", f"reduction {reduction!r} is none of {', '.join(REDUCTIONS)}", attribute="reduction"
@@ -53,6 +58,8 @@ def _loss(x: Size, target: Size, weight: Size | None, reduction: str) -> tuple[S
         raise refuse("CHANNEL_MISMATCH", f"{x.shape[1]} classes and {weight.shape} weights")
     rank = len(target.shape)
     if reduction != "none":
-        return Size((), x.dtype), ((WHOLE,) * (rank + 1), (WHOLE,) * rank, (WHOLE,))
-    classes: Routes = (Route(0), WHOLE, *(Route(axis) for axis in range(1, rank)))
-    return Size(target.shape, x.dtype), (classes, straight(rank), (WHOLE,))
+        each = WHOLE if ignored is None else DATA  # rows whose target is ignored are not read
+        summed: Routes = (each, classes, *(each for _ in range(1, rank)))
+        return Size((), x.dtype), (summed, (WHOLE,) * rank, (DATA,))
+    scores: Routes = (Route(0), classes, *(Route(axis) for axis in range(1, rank)))
+    return Size(target.shape, x.dtype), (scores, straight(rank), (DATA,))

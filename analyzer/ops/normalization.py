@@ -14,7 +14,19 @@ from msgspec import structs
 
 from analyzer.graph import FLOAT32, Size
 from analyzer.ops.rule import Buffer, Facts, axis_of, broadcast, refuse, rule
-from analyzer.spans import POINTWISE, WHOLE, Affine, Each, Read, Route, Span, in_runs, reduced, straight
+from analyzer.spans import (
+    POINTWISE,
+    WHOLE,
+    Affine,
+    Each,
+    Read,
+    Route,
+    Span,
+    Spans,
+    in_runs,
+    reduced,
+    straight,
+)
 
 
 def _reading(rank: int, axes: tuple[int, ...]) -> tuple[Route | Read, ...]:
@@ -33,23 +45,29 @@ def _batch_norm(
     x: Size, scale: Size, others: tuple[Size, ...], per: tuple[int, ...], training: bool
 ) -> Facts:
     """`per` is what there is one number of scale, shift, mean and variance for."""
+    length = math.prod(per)
     for size in (scale, *others):
-        if size.count != math.prod(per):
+        if size.count != length:
             raise refuse(
                 "CHANNEL_MISMATCH", f"input {x.shape} and a vector of {size.shape} for {per} channels"
             )
     y, mean = Size(x.shape, x.dtype), others[-1]
-    statistics = tuple(Size(mean.shape, mean.dtype) for _ in range(4))
-    kept = (x, scale, Size(mean.shape, scale.dtype), Size(mean.shape, scale.dtype))
-    room = (0, x.bytes or 0)  # backward a second array of the input's size
-    said = Facts((y, *statistics), saved=kept, follows=(x,), over_batch=True, workspace=room)
-    if not training:
-        spans = BY_CHANNEL if len(per) == 1 and len(x.shape) > 1 else (POINTWISE, WHOLE_VECTOR)
-        return structs.replace(said, elementwise=4 * y.count, spans=spans, inplace=(x,))
-    beside = (0, *range(2, len(x.shape)))
-    result = (_reading(len(x.shape), beside), WHOLE_VECTOR)
-    statistic = (reduced(len(x.shape), beside, False), (Route(0),))
-    return structs.replace(said, elementwise=7 * y.count, spans=Each((result, *(statistic,) * 4)))
+    spans: Spans = BY_CHANNEL if len(per) == 1 and len(x.shape) > 1 else (POINTWISE, WHOLE_VECTOR)
+    if training:
+        beside = (0, *range(2, len(x.shape)))
+        result = (_reading(len(x.shape), beside), WHOLE_VECTOR)
+        statistic = (reduced(len(x.shape), beside, False), (Route(0),))
+        spans = Each((result, *(statistic,) * 4))
+    return Facts(
+        (y, *[Size(mean.shape, mean.dtype) for _ in range(4)]),
+        elementwise=(7 if training else 4) * y.count,
+        spans=spans,
+        saved=(x, scale, Size(mean.shape, scale.dtype), Size(mean.shape, scale.dtype)),
+        follows=(x,),
+        inplace=() if training else (x,),
+        over_batch=True,
+        workspace=(0, x.bytes or 0),  # backward a second array of the input's size
+    )
 
 
 @rule("BatchNormalization", since=14)

@@ -62,10 +62,10 @@ def binary(
     def function(a: Size, b: Size) -> Facts:
         shape = a.shape if a.shape == b.shape else broadcast(a.shape, b.shape)
         number = None
-        if value is not None and (defined is None or defined(a, b)):
+        if value and a.value is not None and b.value is not None and (not defined or defined(a, b)):
             number = _cast(_highest(math.prod(shape), value, a, b), a)
         y = Size(shape, a.dtype, number)
-        through = tuple(x for x in (a, b)[:passes] if x.shape == shape) if passes else ()
+        through = tuple([x for x in (a, b)[:passes] if x.shape == shape]) if passes else ()
         return Facts(
             y,
             elementwise=math.prod(shape),
@@ -114,8 +114,7 @@ def _at_ends(count: int, value: Callable[..., Any], a: Size, b: Size) -> list[Va
     """Results for all ends of two operands; none where one is not known, or they are too many."""
     if count > VALUE_LIMIT or a.value is None or b.value is None:
         return []
-    with np.errstate(all="ignore"):
-        return [np.asarray(value(x, y)) for x, y in itertools.product(_ends(a), _ends(b))]
+    return [np.asarray(value(x, y)) for x, y in itertools.product(_ends(a), _ends(b))]
 
 
 def _highest(count: int, value: Callable[..., Any], a: Size, b: Size) -> Value | None:

@@ -74,7 +74,8 @@ def max_roi_pool(x: Size, rois: Size, *, pooled_shape: Ints, spatial_scale: floa
     return Facts(y, elementwise=None, spans=(_PICKED, (Route(0), WHOLE)), saved=(rois, Size(y.shape, INT32)))
 
 
-_PICKED: Routes = (DATA, Route(1), DATA, DATA)
+_PLACES = Read("data_dependent", spare=True)
+_PICKED: Routes = (DATA, Route(1), _PLACES, _PLACES)
 """Which picture and which of its rows, the boxes say; channels stay apart."""
 
 
@@ -108,7 +109,11 @@ def max_unpool(
     least = (*x.shape[:2], *(dim - pads[i] - pads[rank + i] for i, dim in enumerate(spread_out)))
     if min(least) < 0:
         raise refuse("PADS", f"pads {pads} leave {least}", attribute="pads")
-    placed: Routes = (Route(0), Route(1), *(Read("data_dependent", axis) for axis in range(2, rank + 2)))
+    placed: Routes = (
+        Route(0),
+        Route(1),
+        *(Read("data_dependent", axis, spare=True) for axis in range(2, rank + 2)),
+    )
     spans = (placed, placed, NOTHING)
     if output_shape is None:
         return Facts(Size(least, x.dtype), spans=spans, saved=(indices,))
@@ -235,7 +240,7 @@ def deform_conv(
     moved: Routes = (
         Route(0),
         grouped(group, inputs, outputs),
-        *(Read("data_dependent", axis) for axis in places),
+        *(Read("data_dependent", axis, spare=True) for axis in places),
     )
     weight: Routes = (Route(1), *(WHOLE,) * (rank + 1))
     beside: Routes = (Route(0), WHOLE, *(Route(axis) for axis in places))

@@ -196,7 +196,8 @@ class Facts(msgspec.Struct, frozen=True, eq=False, gc=False):
     @property
     def results(self) -> tuple[Known | None, ...]:
         """The outputs as a tuple, one or many."""
-        return self.outputs if isinstance(self.outputs, tuple) else (self.outputs,)
+        outputs = self.outputs
+        return outputs if isinstance(outputs, tuple) else (outputs,)
 
 
 Function = Callable[..., Facts]
@@ -341,7 +342,7 @@ def refuse(reason: str, message: str, attribute: str | None = None) -> BadModel:
 
 def known(count: int, function: Callable[..., Any], *sizes: Size | None, **keywords: Any) -> Value | None:
     """The value of an output of `count` elements where every operand's value is known and the result is
-    small, else None.
+    small, else None. The walk takes care that numpy warns of nothing.
     """
     if count > VALUE_LIMIT:
         return None
@@ -350,8 +351,7 @@ def known(count: int, function: Callable[..., Any], *sizes: Size | None, **keywo
         if size is None or size.value is None:
             return None
         values.append(size.value)
-    with np.errstate(all="ignore"):
-        return np.asarray(function(*values, **keywords))
+    return np.asarray(function(*values, **keywords))
 
 
 def axis_of(axis: int, rank: int) -> int:

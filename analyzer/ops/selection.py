@@ -12,7 +12,7 @@ import numpy as np
 
 from analyzer.graph import INT64, VALUE_LIMIT, Size, Value
 from analyzer.ops.rule import Facts, Setting, axis_of, refuse, rule
-from analyzer.spans import DATA, NOTHING, WHOLE, Picks, Read, Route, Rows, crop, straight
+from analyzer.spans import DATA, NOTHING, Picks, Read, Route, Rows, crop, straight
 
 
 @rule("TopK", until=9)
@@ -43,7 +43,7 @@ def _top(x: Size, axis: int, k: int, exact: bool, largest: bool, in_order: bool)
         first = np.take_along_axis(x.value, places, axis)
     y, where = Size(shape, x.dtype, first, exact), Size(shape, INT64, places, exact)
     routes: list[Route | Read] = list(straight(len(x.shape)))
-    routes[axis] = WHOLE
+    routes[axis] = DATA
     return Facts((y, where), elementwise=x.count, spans=(tuple(routes), NOTHING), saved=(where,))
 
 
@@ -161,4 +161,4 @@ def non_max_suppression(
     elif max_output_boxes_per_class.value is not None:
         each = min(each, max(max_output_boxes_per_class.ints()[0], 0))
     y = Size((batch * classes * each, 3), INT64, exact=not batch * classes * each)
-    return Facts(y, elementwise=scores.count, spans=((DATA,) * 3, (DATA,) * 3, NOTHING))
+    return Facts(y, elementwise=scores.count, spans=((DATA,) * 3, (DATA,) * 3, (DATA,)))

@@ -8,7 +8,7 @@ that the graph makes out of a shape alone (ConstantOfShape and friends) counts a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 
 import msgspec
@@ -94,23 +94,24 @@ class _Scope:
         self.claims, self.scene, self.prefix = claims, scene, prefix
         self.origins: dict[str, Origins] = dict(entered)
         self.stored: dict[str, Size] = {}
-        for name in scene.graph.initializers:
-            self.store(name)
+        self.store(scene.graph.initializers)
 
-    def store(self, name: str) -> None:
-        """A constant that is its own origin. One of a body called twice is stored once, under its first name."""
-        size = self.scene.sizes[name]
-        key = name
-        if self.prefix:
-            key = self.claims.named.setdefault((id(self.scene.graph), name), self.prefix + name)
-        if type(size) is Size:
-            self.stored[key] = size
-            self.origins[name] = ((key,), ())
+    def store(self, names: Iterable[str]) -> None:
+        """Constants that are their own origins. One of a body called twice is stored once, under its first name."""
+        sizes = self.scene.sizes
+        for name in names:
+            size = sizes[name]
+            if type(size) is Size:
+                key = name
+                if self.prefix:
+                    key = self.claims.named.setdefault((id(self.scene.graph), name), self.prefix + name)
+                self.stored[key] = size
+                self.origins[name] = ((key,), ())
 
     def read(self, index: int | None = None) -> None:
         """Walk the nodes; `index` is the node of the main graph on whose behalf."""
-        constants, sizes = self.scene.constants, self.scene.sizes
-        scene = self.scene
+        scene, origins = self.scene, self.origins
+        constants, sizes = scene.constants, scene.sizes
         for place, (node, rule, said) in enumerate(
             zip(scene.graph.nodes, scene.rules, scene.facts, strict=True)
         ):
@@ -121,7 +122,7 @@ class _Scope:
                 self.carry(node, rule)
             else:
                 for position, name in enumerate(node.inputs):
-                    made_of = self.origins.get(name)
+                    made_of = origins.get(name)
                     if made_of is not None:
                         self.claims.claim(made_of, self.stored, _role(rule, position, sizes[name]), at)
 
@@ -139,11 +140,10 @@ class _Scope:
                 beside.update(dict.fromkeys(made_of[1]))
             elif role == "buffer":
                 beside.update(dict.fromkeys((*made_of[0], *made_of[1])))
-        for name in node.outputs:
-            if numbers:
-                self.origins[name] = (tuple(numbers), tuple(beside))
-            elif name:
-                self.store(name)
+        if numbers:
+            self.origins.update(dict.fromkeys(node.outputs, (tuple(numbers), tuple(beside))))
+        else:
+            self.store(node.outputs)
 
     def enter(self, node: Node, said: Facts, index: int) -> None:
         """The bodies of a node, with the constants that they are given or capture."""

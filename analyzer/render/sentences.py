@@ -228,13 +228,12 @@ def _training(report: Report) -> str:
 def _assumed(memory: TrainingMemory) -> str:
     """What stands behind a figure that the graph alone does not tell."""
     low, high = memory.saved_least_bytes, memory.saved_most_bytes
-    if low is None or high is None or low == high:
+    if low is None or high is None or show_bytes(low) == show_bytes(high):
         return ""
-    norms = memory.assumed_batch_norms
-    told = f"{norms} batch norms that were folded away are counted; " if norms else ""
-    return (
-        f" ({told}{show_bytes(low)} to {show_bytes(high)} without any and with all that there may have been)"
-    )
+    counted = {"batch norms": memory.assumed_batch_norms, "dropouts": memory.assumed_dropouts}
+    names = " and ".join(f"{number} {name}" for name, number in counted.items() if number)
+    told = f"{names} assumed; " if names else ""
+    return f" ({told}{show_bytes(low)} to {show_bytes(high)} with none and all of what an export may hide)"
 
 
 def _roofline(report: Report) -> str:

@@ -2,10 +2,10 @@
 
     python -P child.py MODEL LEVEL OUTPUT TOLD
 
-MODEL and the file of its weights lie in a directory that nobody else uses; what the optimiser made of the graph is
-written to OUTPUT, which may be a pipe. The file TOLD says in JSON which release it was, and the shapes of the graph's
-outputs as far as they are known, or what it had to say against the model. Nothing is run. Started by its path, so that
-it loads neither this package nor what it does not need.
+MODEL and the file of its weights lie in a directory that nobody else uses, LEVEL is as onnxruntime calls it; what the
+optimiser made of the graph is written to OUTPUT, which may be a pipe. The file TOLD says in JSON which release it was,
+and the shapes of the graph's outputs as far as they are known, or what it had to say against the model. Nothing is run.
+Started by its path, so that it loads neither this package nor what it does not need.
 """
 
 from __future__ import annotations
@@ -14,12 +14,6 @@ import json
 import sys
 from pathlib import Path
 
-LEVELS = {
-    "disable": "ORT_DISABLE_ALL",
-    "basic": "ORT_ENABLE_BASIC",
-    "extended": "ORT_ENABLE_EXTENDED",
-    "all": "ORT_ENABLE_ALL",
-}
 _FATAL_ONLY = 4
 
 
@@ -29,7 +23,7 @@ def main(model: str, level: str, output: str, place: str) -> None:
 
     told: dict[str, object] = {"release": onnxruntime.__version__}
     options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, LEVELS[level])
+    options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, level)
     options.optimized_model_filepath = output
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = _FATAL_ONLY

@@ -17,7 +17,9 @@ from analyzer.runtime.kernel import NOTHING, Reserved, Usage, find
 from analyzer.runtime.planner import Block, Step, plan
 
 SMALL_BYTES = 127
-"""Stored tensors up to here are copied into memory of the session's own; larger ones stay where the file was read."""
+"""Stored tensors up to here are copied into memory of the session's own; larger ones stay where the file was read, as
+do external ones of any size.
+"""
 FILTER = 1
 """The operand that most kernels pack."""
 
@@ -46,7 +48,8 @@ class Creation:
         stored = dict(outer)
         for name, size in block.initializers.items():
             amount = storage_bytes(size)
-            stored[name] = self.arena.take(Reserved(amount)) if amount <= SMALL_BYTES else None
+            copied = amount <= SMALL_BYTES and name not in block.external
+            stored[name] = self.arena.take(Reserved(amount)) if copied else None
         order = range(len(block.steps)) if block.created is None else block.created
         for step in (block.steps[index] for index in order):
             self.replay.usages[id(step)] = usage = self._usage(step)

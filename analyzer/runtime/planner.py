@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import Literal
 
 import msgspec
 
 from analyzer.graph import Size
+from analyzer.options import Level
 from analyzer.runtime.kernel import Call, find
 
 Dims = tuple[int | str | None, ...]
@@ -55,8 +55,9 @@ class Block(msgspec.Struct, frozen=True, eq=False):
     """A graph with its nodes in execution order. `values` holds every tensor that the block names itself: inputs,
     stored ones (`initializers`) and results; what it captures belongs to the block around it.
 
-    `inputs` leaves out inputs that a stored tensor gives a default. `created` is the order (indices into `steps`) in
-    which the session makes the kernels, where it is another one.
+    `inputs` leaves out inputs that a stored tensor gives a default. `external` are stored tensors that lie in a file of
+    their own. `created` is the order (indices into `steps`) in which the session makes the kernels, where it is another
+    one.
     """
 
     steps: tuple[Step, ...]
@@ -65,6 +66,7 @@ class Block(msgspec.Struct, frozen=True, eq=False):
     initializers: Mapping[str, Size]
     values: Mapping[str, Value]
     created: tuple[int, ...] | None = None
+    external: frozenset[str] = frozenset()
 
 
 class Program(msgspec.Struct, frozen=True, eq=False):
@@ -76,7 +78,7 @@ class Program(msgspec.Struct, frozen=True, eq=False):
     """
 
     main: Block
-    level: Literal["disable", "basic", "extended", "layout", "all"]
+    level: Level
     threads: int = 1
     pattern: bool = True
     blank: bool = True

@@ -16,7 +16,7 @@ from analyzer.runtime.kernel import Call
 from analyzer.runtime.order import created, running
 from analyzer.runtime.planner import Block, Body, Dims, Program, Step, Value
 
-NOTHING_DECLARED = Declared({}, frozenset(), {})
+NOTHING_DECLARED = Declared()
 
 
 def program_of(
@@ -26,7 +26,7 @@ def program_of(
 
     `original` is the graph before it was optimised: kernels are made in the order in which nodes came to be.
     """
-    known = Declared({**declared.dims, **dims}, declared.replaceable, declared.bodies)
+    known = msgspec.structs.replace(declared, dims={**declared.dims, **dims})
     block = _Blocks(threads).block(scene, known, _Outside(), original)
     nodes = [scene.graph.nodes[place] for place in running(scene.graph, original)]
     return Program(block, level, threads, orders=orders(nodes, original))
@@ -74,6 +74,7 @@ class _Blocks:
             outputs=tuple(tensor.name for tensor in graph.outputs),
             initializers=stored,
             values=values,
+            external=declared.external,
             created=None if original is None else created(nodes, original),
         )
 

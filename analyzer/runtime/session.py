@@ -21,9 +21,17 @@ import msgspec
 
 from analyzer.errors import AnalyzerError, BadModel, BadOption, Crashed, TooLarge, TooSlow
 from analyzer.load import LOCATION, absent_bytes, exposed, strip, structure_of_chunks
+from analyzer.options import Level
 from analyzer.runtime import child
 from analyzer.runtime.planner import Dims
 
+CALLED: Mapping[Level, str] = {
+    "disable": "ORT_DISABLE_ALL",
+    "basic": "ORT_ENABLE_BASIC",
+    "extended": "ORT_ENABLE_EXTENDED",
+    "all": "ORT_ENABLE_ALL",
+}
+"""The levels as onnxruntime calls them."""
 _TOLD = "told.json"
 _TICK_SECONDS = 0.05
 _CHUNK_BYTES = 1 << 20
@@ -60,7 +68,7 @@ class _Told(msgspec.Struct):
     outputs: dict[str, tuple[int | str | None, ...]] = {}
 
 
-def optimised(model: bytes, level: str, limits: Limits = DEFAULTS) -> Optimised:
+def optimised(model: bytes, level: Level, limits: Limits = DEFAULTS) -> Optimised:
     """Have a stripped model optimised. Its nodes come back in the order in which they run.
 
     Raises BadOption (RUNTIME_MISSING) where onnxruntime is not installed; BadModel (RUNTIME_REFUSED), Crashed
@@ -79,7 +87,7 @@ def optimised(model: bytes, level: str, limits: Limits = DEFAULTS) -> Optimised:
     return Optimised(said.release, made, dims)
 
 
-def _session(model: bytes, level: str, limits: Limits) -> tuple[_Told, bytes]:
+def _session(model: bytes, level: Level, limits: Limits) -> tuple[_Told, bytes]:
     """Make one session of a stripped model; what it says, and the graph that it runs."""
     with tempfile.TemporaryDirectory(prefix="onnx-analyzer-") as place:
         Path(place, "model.onnx").write_bytes(model)
@@ -87,12 +95,12 @@ def _session(model: bytes, level: str, limits: Limits) -> tuple[_Told, bytes]:
         weights.touch()
         os.truncate(weights, absent_bytes(model))
         ours, theirs = os.pipe()
-        command = [sys.executable, "-P", child.__file__, "model.onnx", level, f"/dev/fd/{theirs}", _TOLD]
+        asked = ("model.onnx", CALLED[level], f"/dev/fd/{theirs}", _TOLD)
         with os.fdopen(ours, "rb") as answer:
             try:
                 process = subprocess.Popen(
-                    command, cwd=place, pass_fds=(theirs,), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
+                    [sys.executable, "-P", child.__file__, *asked], cwd=place, pass_fds=(theirs,),
+                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                 )  # fmt: skip
             finally:
                 os.close(theirs)

@@ -53,11 +53,13 @@ class Read(msgspec.Struct, frozen=True, gc=False):
             the data picks
     axis    the output axis that keeps the position, where there is one
     shift   of a prefix or suffix: it ends, or begins, so many rows behind the position
+    spare   of rows that the data picks: it may pick none, as coordinates do that lie outside
     """
 
     kind: Literal["global", "prefix", "suffix", "data_dependent"]
     axis: int | None = None
     shift: int = 0
+    spare: bool = False
 
 
 WHOLE = Read("global")

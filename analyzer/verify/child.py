@@ -20,12 +20,6 @@ from typing import Any
 
 import numpy as np
 
-LEVELS = {
-    "disable": "ORT_DISABLE_ALL",
-    "basic": "ORT_ENABLE_BASIC",
-    "extended": "ORT_ENABLE_EXTENDED",
-    "all": "ORT_ENABLE_ALL",
-}
 _FATAL_ONLY = 4
 _WIDTHS = {1: np.uint8, 2: np.uint16}
 """numpy's stand-ins for element types that it does not know."""
@@ -88,7 +82,7 @@ def _session(onnxruntime: Any, asked: Json, number: int, card: Card) -> Json:
 
 def _options(onnxruntime: Any, asked: Json, number: int) -> Any:
     options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, LEVELS[asked["level"]])
+    options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, asked["level"])
     options.intra_op_num_threads, options.inter_op_num_threads = asked["threads"], 1
     options.enable_mem_pattern = asked["pattern"]
     options.log_severity_level = _FATAL_ONLY

@@ -101,12 +101,11 @@ def memory(
     figures = []
     chance = least is not None and least < predicted.peak_bytes
     lucky = chance and measured.peak_bytes >= (least or 0) * (1 - tolerance)
-    told = ", ".join(filter(None, (note, "at worst, by chance" if chance else "")))
     for name in MEMORY:
         said, real = getattr(predicted, name), getattr(measured, name)
         off = difference(said, real)
         within = abs(off) <= tolerance or (lucky and name != "base_bytes" and off > 0)
-        figures.append(Figure(name, said, real, off, within, told))
+        figures.append(Figure(name, said, real, off, within, note))
     agreed = sum(not figure.difference for figure in figures)
     return _filled(section, len(MEMORY), agreed, figures)
 

@@ -4,15 +4,51 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import onnx
 import onnx.inliner
 
 from analyzer.verify.taint import Known, captured
 
+_MARKS_SINCE = 9
+"""The opset from which on there are all ops that marks make use of."""
+
 
 def called(proto: onnx.ModelProto) -> onnx.ModelProto:
     """Every function of the file in place of its calls."""
     return onnx.inliner.inline_local_functions(proto) if proto.functions else proto
+
+
+def modern(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """The same at a later opset, if it is older than marks can do with: of ops that changed since, some are mended."""
+    imports = [one for one in proto.opset_import if one.domain in ("", "ai.onnx")]
+    if (
+        not imports
+        or imports[0].version >= _MARKS_SINCE
+        or any(node.op_type == "Scan" for node in proto.graph.node)
+    ):
+        return proto
+    made = onnx.ModelProto()
+    made.CopyFrom(proto)
+    for one in made.opset_import:
+        if one.domain in ("", "ai.onnx"):
+            one.version = _MARKS_SINCE
+    for number, node in enumerate(made.graph.node):
+        for attribute in list(node.attribute):
+            if (node.op_type, attribute.name) == ("BatchNormalization", "spatial"):  # 1 wherever it could run
+                node.attribute.remove(attribute)
+            if (node.op_type, attribute.name) == ("Upsample", "scales"):
+                scales = np.array(attribute.floats, np.float32)
+                node.input.append(f"~{number}/scales")
+                made.graph.initializer.append(onnx.numpy_helper.from_array(scales, node.input[1]))
+                node.attribute.remove(attribute)
+    return made
+
+
+def rounded(proto: onnx.ModelProto) -> bool:
+    """Whether onnx's own inference may get sizes wrong, by which onnxruntime plans what memory to use again."""
+    attributes = [attribute for node in proto.graph.node for attribute in node.attribute]
+    return any(one.name == "output_shape" or (one.name == "ceil_mode" and one.i) for one in attributes)
 
 
 def chosen(proto: onnx.ModelProto, known: Mapping[str, Known]) -> onnx.ModelProto | None:

@@ -18,6 +18,7 @@ import msgspec
 
 from analyzer.errors import BadOption
 from analyzer.options import Level
+from analyzer.runtime.session import CALLED
 from analyzer.verify import child
 from analyzer.verify.feeds import Feed
 
@@ -122,7 +123,8 @@ def _process(
     bounds = {"cpu_seconds": int(limits.seconds * left * 4) + 1}
     if device is None:
         bounds["memory_bytes"] = limits.memory_bytes
-    order = {"limits": bounds, "sessions": sessions, "first": first, "device": device}
+    wanted = [{**msgspec.structs.asdict(one), "level": CALLED[one.level]} for one in sessions]
+    order = {"limits": bounds, "sessions": wanted, "first": first, "device": device}
     (place / _ORDER).write_bytes(msgspec.json.encode(order))
     process = subprocess.Popen(
         [sys.executable, "-P", child.__file__, _ORDER, _TOLD], cwd=place, env=_environment(device),

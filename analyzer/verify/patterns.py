@@ -41,10 +41,9 @@ pattern(
     "Shape", "Size", "ConstantOfShape", "EyeLike", "RandomNormalLike", "RandomUniformLike", "Range",
 )(SHAPE_ONLY)  # fmt: skip
 pattern(
-    "Attention", "AveragePool", "Conv", "ConvTranspose", "DFT", "GlobalAveragePool",
-    "GlobalLpPool", "GroupNormalization", "InstanceNormalization", "LayerNormalization", "LinearAttention",
-    "LogSoftmax", "LpNormalization", "LpPool", "MeanVarianceNormalization", "RMSNormalization", "Softmax",
-    "STFT",
+    "Conv", "DFT", "GlobalAveragePool", "GlobalLpPool", "GroupNormalization",
+    "InstanceNormalization", "LayerNormalization", "LinearAttention", "LogSoftmax", "LpNormalization",
+    "MeanVarianceNormalization", "RMSNormalization", "Softmax", "STFT",
 )(native)  # fmt: skip
 pattern("Attention", "FusedMatMul", "MultiHeadAttention", "SimplifiedLayerNormalization", "SkipLayerNormalization",
         domain=CONTRIB)(native)  # fmt: skip
@@ -63,17 +62,28 @@ def bare(rewriting: Rewriting, node: onnx.NodeProto) -> None:
     native(rewriting, kept)
 
 
+@pattern("AveragePool", "ConvTranspose", "LpPool")
+def told_again(rewriting: Rewriting, node: onnx.NodeProto) -> None:
+    """The kernel lets a NaN through; onnx's own inference may get a size wrong that is rounded up or asked for."""
+    if not attribute(node, "ceil_mode") and listed(node, "output_shape") is None:
+        native(rewriting, node)
+        return
+    (made,) = rewriting.copied(node, node.input)
+    shape = rewriting.constant(np.array(rewriting.shape(node.output[0]), np.int64))
+    rewriting.live.add(rewriting.emit("Reshape", [made, shape], node.output[0]))
+
+
 # -------------------------------------------------------------------------------------------- pointwise
 
 
 @pattern(
-    "Abs", "Acos", "Acosh", "Add", "And", "Asin", "Asinh", "Atan", "Atanh", "BitShift", "BitwiseAnd", "BitwiseNot",
-    "BitwiseOr", "BitwiseXor", "Bernoulli", "Cast", "Ceil", "Celu", "Clip", "Cos", "Cosh", "DequantizeLinear", "Div",
-    "Dropout", "Elu", "Equal", "Erf", "Exp", "Floor", "Gelu", "Greater", "GreaterOrEqual", "HardSigmoid", "HardSwish",
-    "IsInf", "IsNaN", "LeakyRelu", "Less", "LessOrEqual", "Log", "Max", "Mean", "Min", "Mish", "Mod", "Mul", "Neg",
-    "Not", "Or", "PRelu", "Pow", "QuantizeLinear", "Reciprocal", "Relu", "Round", "Selu", "Shrink", "Sigmoid", "Sign",
-    "Sin", "Sinh", "Softplus", "Softsign", "Sqrt", "Sub", "Sum", "Swish", "Tan", "Tanh", "ThresholdedRelu", "Where",
-    "Xor",
+    "Abs", "Acos", "Acosh", "Add", "And", "Asin", "Asinh", "Atan", "Atanh", "BitShift", "BitwiseAnd",
+    "BitwiseNot", "BitwiseOr", "BitwiseXor", "Bernoulli", "BitCast", "Cast", "Ceil", "Celu", "Clip", "Cos",
+    "Cosh", "DequantizeLinear", "Div", "Dropout", "Elu", "Equal", "Erf", "Exp", "Floor", "Gelu", "Greater",
+    "GreaterOrEqual", "HardSigmoid", "HardSwish", "IsInf", "IsNaN", "LeakyRelu", "Less", "LessOrEqual", "Log",
+    "Max", "Mean", "Min", "Mish", "Mod", "Mul", "Neg", "Not", "Or", "PRelu", "Pow", "QuantizeLinear",
+    "Reciprocal", "Relu", "Round", "Selu", "Shrink", "Sigmoid", "Sign", "Sin", "Sinh", "Softplus", "Softsign",
+    "Sqrt", "Sub", "Sum", "Swish", "Tan", "Tanh", "ThresholdedRelu", "Where", "Xor",
 )  # fmt: skip
 def pointwise(rewriting: Rewriting, node: onnx.NodeProto) -> None:
     """An element sees what its operands see there, whatever becomes of the numbers."""
@@ -148,129 +158,49 @@ pattern(
     "SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose", "Trilu", "Unsqueeze", "Col2Im",
 )(moving(_first, nobody_knows))  # fmt: skip
 pattern("Concat")(moving(every, nobody_knows))
+pattern("CenterCropPad")(moving(_first, nobody_knows))
 pattern("Pad")(moving(lambda node: (0, 2), nobody_knows))
-pattern("MaxUnpool")(moving(_first, nobody_knows))
 
 
-def _gathered(rewriting: Rewriting, node: onnx.NodeProto, place: int) -> str:
-    """An index is seen by the whole of what it picks."""
-    rank, shape = len(rewriting.shape(node.input[0])), rewriting.shape(node.input[1])
-    behind = rank - 1 - attribute(node, "axis") % rank
-    return rewriting.reshaped(rewriting.carrier(node.input[1]), (*shape, *(1,) * behind))
-
-
-def _gathered_nd(rewriting: Rewriting, node: onnx.NodeProto, place: int) -> str:
-    shape = rewriting.shape(node.input[1])
-    behind = len(rewriting.shape(node.output[0])) - (len(shape) - 1)
-    tuples = rewriting.mean(rewriting.carrier(node.input[1]), [len(shape) - 1])
-    return rewriting.reshaped(tuples, (*shape[:-1], *(1,) * behind))
-
-
-def _element(rewriting: Rewriting, node: onnx.NodeProto, place: int) -> str:
-    return rewriting.carrier(node.input[place])
-
-
-def _scattered(rewriting: Rewriting, node: onnx.NodeProto, place: int) -> str | None:
-    """An index along an axis moves what it moves along that axis alone."""
-    shape, made = rewriting.shape(node.input[1]), rewriting.shape(node.output[0])
-    axis = attribute(node, "axis") % len(made)
-    if any(a != b for at, (a, b) in enumerate(zip(shape, made, strict=True)) if at != axis):
-        return None
-    return rewriting.mean(rewriting.carrier(node.input[1]), [axis])
-
-
-pattern("Gather")(moving(_first, _gathered))
-pattern("GatherND")(moving(_first, _gathered_nd))
-pattern("GatherElements")(moving(_first, _element))
-
-
-def scattering(picked: Callable[[Rewriting, onnx.NodeProto, int], str | None]) -> Pattern:
-    """Where it is for the data to say which rows are replaced, any may be left as it is."""
-    replaced = moving(lambda node: (0, 2), picked)
-
-    def scattered(rewriting: Rewriting, node: onnx.NodeProto) -> None:
-        left = node.input[0]
-
-        def or_left(rewriting: Rewriting, node: onnx.NodeProto, place: int) -> str:
-            told = picked(rewriting, node, place) or rewriting.mean(rewriting.carrier(node.input[place]))
-            return rewriting.emit("Sum", [told, rewriting.carrier(left)])
-
-        marked = rewriting.marked(node)
-        both = left in marked and node.input[1] in marked
-        (moving(lambda node: (0, 2), or_left) if both else replaced)(rewriting, node)
-
-    return scattered
-
-
-pattern("ScatterElements", "Scatter")(scattering(_scattered))
-pattern("ScatterND", "TensorScatter")(scattering(nobody_knows))
-
-
-@pattern("OneHot")
-def one_hot(rewriting: Rewriting, node: onnx.NodeProto) -> None:
-    """An index is seen by the row that it makes."""
-    made = rewriting.shape(node.output[0])
-    axis = attribute(node, "axis", -1) % len(made)
-    marked = rewriting.marked(node)
-    parts = list(rewriting.all_of(name for name in node.input[1:] if name in marked))
-    if node.input[0] in marked:
-        shape = (*made[:axis], 1, *made[axis + 1 :])
-        parts.append(rewriting.reshaped(rewriting.carrier(node.input[0]), shape))
+@pattern("Attention")
+def attention(rewriting: Rewriting, node: onnx.NodeProto) -> None:
+    """What a causal mask hides has the weight 0, times which a NaN is one: rows so far of keys and values."""
+    marked, (query, keys, values, *others) = rewriting.marked(node), node.input
+    if not attribute(node, "is_causal") or any(others) or any(node.output[1:]):
+        native(rewriting, node)
+        return
+    heads, fewer = (
+        attribute(node, name) or rewriting.shape(of)[1]
+        for name, of in (("q_num_heads", query), ("kv_num_heads", keys))
+    )
+    parts = [rewriting.mean(_by_head(rewriting, query, heads), [3])] if query in marked else []
+    for name, by_column in ((keys, False), (values, True)):
+        if name in marked:
+            rows = _by_head(rewriting, name, fewer)
+            rows = rows if by_column else rewriting.mean(rows, [3])
+            rows = rewriting.emit("CumSum", [rows, rewriting.constant(np.int64(2))])
+            length = rewriting.shape(name)[-2]
+            seen = [min(row, length - 1) for row in range(rewriting.shape(query)[-2])]
+            rows = rewriting.emit("Gather", [rows, rewriting.constant(np.array(seen))], axis=2)
+            group = [head * fewer // heads for head in range(heads)]
+            parts.append(rewriting.emit("Gather", [rows, rewriting.constant(np.array(group))], axis=1))
+    shape = rewriting.shape(node.output[0])
+    if len(shape) == 3:  # heads beside one another
+        batch, length, width = shape
+        wide = rewriting.constant(np.array((batch, heads, length, width // heads), np.int64))
+        whole = (rewriting.emit("Expand", [part, wide]) for part in parts)
+        turned = (rewriting.emit("Transpose", [part], perm=[0, 2, 1, 3]) for part in whole)
+        parts = [rewriting.reshaped(part, shape) for part in turned]
     rewriting.give(node.output[0], parts)
 
 
-# ------------------------------------------------------------------------- coordinates that the data give
-
-
-def _points(rewriting: Rewriting, node: onnx.NodeProto, place: int) -> str:
-    """A grid's points, each seen where it is sampled."""
-    shape = rewriting.shape(node.input[1])
-    points = rewriting.mean(rewriting.carrier(node.input[1]), [len(shape) - 1])
-    return rewriting.reshaped(points, (shape[0], 1, *shape[1:-1]))
-
-
-def _boxes(rewriting: Rewriting, node: onnx.NodeProto, place: int) -> str:
-    shape = rewriting.shape(node.input[place])
-    carried = rewriting.carrier(node.input[place])
-    one = rewriting.mean(carried, range(1, len(shape))) if len(shape) > 1 else carried
-    return rewriting.reshaped(one, (shape[0], 1, 1, 1))
-
-
-def _offsets(rewriting: Rewriting, node: onnx.NodeProto, place: int) -> str | None:
-    return None if place in (1, 3) else rewriting.mean(rewriting.carrier(node.input[place]), [1])
-
-
-FROZEN: dict[Key, tuple[int, ...]] = {
-    ("", "GridSample"): (1,),
-    ("", "RoiAlign"): (1,),
-    ("", "DeformConv"): (2, 4),
-}
-"""Operands of floating point whose numbers pick rows: a NaN there would pick none."""
-
-
-def coordinates(picked: Callable[[Rewriting, onnx.NodeProto, int], str | None]) -> Pattern:
-    """The op itself at the places where a run without marks sampled; coordinates are seen where they are used."""
-
-    def sampled(rewriting: Rewriting, node: onnx.NodeProto) -> None:
-        marked, inputs, parts = rewriting.marked(node), list(node.input), []
-        for place, name in enumerate(node.input[1:], 1):
-            if name not in marked:
-                continue
-            values = rewriting.known[name].values
-            if name in rewriting.live and values is not None:
-                inputs[place] = rewriting.constant(values)
-            parts.append(picked(rewriting, node, place) or rewriting.mean(rewriting.carrier(name)))
-        if inputs[0] in marked:
-            flags = rewriting.flags(rewriting.carrier(inputs[0]))
-            parts.append(rewriting.spoilt(rewriting.copied(node, [flags, *inputs[1:]])[0]))
-        rewriting.give(node.output[0], parts)
-
-    return sampled
-
-
-pattern("GridSample")(coordinates(_points))
-pattern("RoiAlign")(coordinates(_boxes))
-pattern("DeformConv")(coordinates(_offsets))
+def _by_head(rewriting: Rewriting, name: str, heads: int) -> str:
+    """Marks as [batch, heads, rows, width]."""
+    carried, shape = rewriting.carrier(name), rewriting.shape(name)
+    if len(shape) == 3:
+        apart = rewriting.reshaped(carried, (*shape[:2], heads, shape[2] // heads))
+        carried = rewriting.emit("Transpose", [apart], perm=[0, 2, 1, 3])
+    return carried
 
 
 # ------------------------------------------------------------------------- kernels that swallow a NaN
@@ -284,7 +214,11 @@ def flagged(rewriting: Rewriting, node: onnx.NodeProto) -> None:
     if node.input[0] in marked:
         flags = rewriting.flags(rewriting.carrier(node.input[0]))
         (made, *_) = rewriting.copied(node, [flags, *node.input[1:]])
-        del rewriting.nodes[-1].output[1:]  # indices are frozen
+        kernel = rewriting.nodes[-1]
+        del kernel.output[1:]  # indices are frozen
+        kept = [one for one in kernel.attribute if one.name != "extrapolation_value"]  # a flag where none is
+        kernel.ClearField("attribute")
+        kernel.attribute.extend(kept)
         made = rewriting.reshaped(
             made, rewriting.shape(node.output[0])
         )  # which onnx's own inference may get wrong

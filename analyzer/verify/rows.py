@@ -21,7 +21,7 @@ from analyzer.verify import flatten, probe
 from analyzer.verify.feeds import Feed
 from analyzer.verify.integers import PATTERNS
 from analyzer.verify.measure import Limits
-from analyzer.verify.patterns import FROZEN
+from analyzer.verify.picking import FROZEN
 from analyzer.verify.stage import Staged
 from analyzer.verify.taint import Known, Tainted, ancestors, key_of, taint
 
@@ -60,7 +60,7 @@ def measure(
 ) -> Measured | str:
     """What positions are seen to see, or why the model does not run."""
     tensors = list(dict.fromkeys(query.tensor for query in queries))
-    proto = ancestors(flatten.called(staged.proto), tensors)
+    proto = ancestors(flatten.modern(flatten.called(staged.proto)), tensors)
     known = _known(proto, staged.place, fed, limits)
     for _ in range(_CHOICES_DEEP):
         if isinstance(known, str) or (chosen := flatten.chosen(proto, known)) is None:
@@ -140,9 +140,10 @@ def _probed(
     limits: Limits,
 ) -> Measured:
     (place / _TAINTED).write_bytes(made.proto.SerializeToString())
+    reuse = not flatten.rounded(proto)
     marked = {name: _feed(place, made.inputs[name], fed[name]) for name in made.inputs}
     readings = [{
-        "how": "nan", "model": _TAINTED, "inputs": made.inputs, "outputs": made.outputs,
+        "how": "nan", "reuse": reuse, "model": _TAINTED, "inputs": made.inputs, "outputs": made.outputs,
         "feeds": {made.inputs[name]: feed for name, feed in marked.items()},
     }]  # fmt: skip
     doubted = [name for name in made.outputs if name in made.unsure]
@@ -152,7 +153,7 @@ def _probed(
         (place / _PLAIN).write_bytes(shown.SerializeToString())
         given = {tensor.name: fed[tensor.name] for tensor in shown.graph.input if tensor.name in fed}
         readings.append({
-            "how": "change", "model": _PLAIN, "inputs": {name: name for name in given}, "feeds": given,
+            "how": "change", "reuse": reuse, "model": _PLAIN, "inputs": {name: name for name in given}, "feeds": given,
             "outputs": {name: name for name in doubted},
         })  # fmt: skip
     order = {

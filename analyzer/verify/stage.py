@@ -11,7 +11,6 @@ What the model brought is copied as it is. What is absent gets small numbers of 
 
 from __future__ import annotations
 
-import io
 import math
 import os
 import zlib
@@ -108,9 +107,6 @@ def _settle(tensor: onnx.TensorProto, folder: Path, weights: BinaryIO) -> bool:
         tensor.ClearField("raw_data")
     else:
         found = _copied(tensor, folder, length, weights)
-        if not found and length < KEPT_BYTES:
-            _keep(tensor, dtype)
-            return True
         if not found:
             _invent(tensor.name, dtype, tuple(tensor.dims), weights)
     tensor.data_location = _EXTERNAL
@@ -118,17 +114,6 @@ def _settle(tensor: onnx.TensorProto, folder: Path, weights: BinaryIO) -> bool:
     for key, value in (("location", LOCATION), ("offset", str(start)), ("length", str(length))):
         tensor.external_data.add(key=key, value=value)
     return not found
-
-
-def _keep(tensor: onnx.TensorProto, dtype: DType) -> None:
-    """Put a small tensor's numbers in the file itself, which is where exporters leave them: onnxruntime copies small
-    ones to its arena, unless they are external.
-    """
-    numbers = io.BytesIO()
-    _invent(tensor.name, dtype, tuple(tensor.dims), numbers)
-    tensor.ClearField("external_data")
-    tensor.data_location = onnx.TensorProto.DEFAULT
-    tensor.raw_data = numbers.getvalue()
 
 
 def _copied(tensor: onnx.TensorProto, folder: Path, length: int, weights: BinaryIO) -> bool:

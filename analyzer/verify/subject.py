@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from analyzer.plan import batch as batches
 from analyzer.report import Report, TensorRow
 from analyzer.runtime import planned
 from analyzer.runtime.kernel import find
-from analyzer.runtime.planner import Program
+from analyzer.runtime.planner import Outcome, Program
 from analyzer.runtime.session import Optimised, optimised
 from analyzer.runtime.simulate import simulate
 from analyzer.units import show_bytes
@@ -52,8 +53,8 @@ class Bound(msgspec.Struct, frozen=True, eq=False):
 
 
 class Forecast(msgspec.Struct, frozen=True):
-    """What the arena is predicted to take at worst; `note` says what is missing from it. `least_peak_bytes` is lower
-    than the peak where onnxruntime leaves the order of nodes to chance.
+    """What the arena is predicted to take at worst; `note` says what that leaves open. `least_peak_bytes` is lower than
+    the peak where onnxruntime leaves the order of nodes to chance.
     """
 
     arena: Arena
@@ -139,10 +140,21 @@ def forecast(program: Program, certain: bool, pattern: bool) -> Forecast | str:
         outcome = simulate(msgspec.structs.replace(program, pattern=pattern))
     except AssertionError:
         return "not predicted: the optimised graph has tensors whose size nobody can tell"
-    missing = ", ".join(f"{count} {op_type}" for (_, op_type), count in sorted(outcome.unmodelled.items()))
-    note = f"unmodelled: {missing}" if missing else "" if certain else "left to the data"
     arena = Arena(outcome.base_bytes, outcome.peak_bytes, outcome.held_bytes)
-    return Forecast(arena, outcome.least_peak_bytes, note)
+    return Forecast(arena, outcome.least_peak_bytes, "; ".join(_doubts(outcome, program, certain)))
+
+
+def _doubts(outcome: Outcome, program: Program, certain: bool) -> Iterator[str]:
+    """Why the arena may take less than is predicted, or more."""
+    if outcome.least_peak_bytes < outcome.peak_bytes:
+        yield f"the worst order of nodes: chance may choose one that peaks at {outcome.least_peak_bytes:,}"
+    if program.orders is None:
+        yield "the order of nodes is left to chance"
+    elif not certain:
+        yield "sizes are left to the data: upper bounds"
+    if outcome.unmodelled:
+        nodes = sorted(outcome.unmodelled.items())
+        yield "without " + ", ".join(f"{count} {op_type}" for (_, op_type), count in nodes)
 
 
 def scratch(program: Program) -> dict[str, int | None]:

@@ -157,7 +157,7 @@ class Rewriting:
         return self.emit("ReorderOutput", [name], domain=BLOCKED, channels=channels)
 
     def _frozen(self, name: str) -> onnx.TensorProto:
-        return numpy_helper.from_array(np.ascontiguousarray(self.known[name].values), name)
+        return numpy_helper.from_array(np.asarray(self.known[name].values, order="C"), name)
 
     def _rewrite(self, node: onnx.NodeProto) -> None:
         key = key_of(node)
@@ -305,7 +305,7 @@ def unknown(rewriting: Rewriting, node: onnx.NodeProto) -> None:
     for place, name in enumerate(node.output):
         told = rewriting.known.get(name)
         if told is not None and told.kind not in FLOATS and told.values is not None:
-            rewriting.stored.append(numpy_helper.from_array(np.ascontiguousarray(told.values), name))
+            rewriting.stored.append(numpy_helper.from_array(np.asarray(told.values, order="C"), name))
             made.output[place] = f"{_MARK}{len(rewriting.nodes)}.{place}"
         elif name:
             rewriting.live.add(name)

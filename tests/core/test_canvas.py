@@ -62,6 +62,23 @@ CUT_UP = {
         "o = MatMul(p, x) y = Add(o, x) }",
         "y", "global", rest=LocalField(1, "1", 0),
     ),
+    # the first row for all rows, beside each one's own
+    "a-row-for-all": Net(
+        "g (float[1, 1, 6, 4] x) => (y) <int64[1] b = {0}, int64[1] e = {1}, int64[1] h = {2}> "
+        "{ a = Slice(x, b, e, h) y = Sub(x, a) }",
+        "y", "global", rest=LocalField(1, "1", 0),
+    ),
+    # a pool as large as the map has one position, which gates all of them
+    "a-gate-by-a-window": Net(
+        "g (float[1, 1, 6, 4] x) => (y) { p = AveragePool <kernel_shape = [6, 4]> (x) y = Mul(x, p) }",
+        "y", "global", rest=LocalField(1, "1", 0),
+    ),
+    # rows 0 and 1 only: as many positions are left
+    "a-part-then-a-reshape": Net(
+        "g (float[1, 1, 6, 4] x) => (y, b) <int64[2] parts = {2, 4}, int64[2] flat = {4, 2}> "
+        "{ a, b = Split <axis = 2> (x, parts) t = Transpose <perm = [3, 2, 0, 1]> (a) y = Reshape(t, flat) }",
+        "y", "local", 1, "1", 0,
+    ),
     # 1x1 in windows, then back: as if there had been none
     "windows-and-back": Net(
         "g (float[1, 1, 6, 4] x) => (y) <int64[5] cut = {1, 2, 3, 2, 2}, int64[4] whole = {1, 1, 6, 4}, float[2, 2] w, "

@@ -28,6 +28,15 @@ FOUND = [  # (formula, nodes, tensors that it names)
         {"x": "a"},
     ),
     ("Split[1](x) * Relu(Split[0](x))", "s, t = Split<num_outputs=2>(a) u = Relu(t) r = Mul(s, u)", None),
+    ("Neg(x * y | x - y)", "s = Mul(b, a) r = Neg(s)", {"x": "b", "y": "a"}),
+    ("Neg(x * y | x - y)", "s = Sub(a, b) r = Neg(s)", {"x": "a", "y": "b"}),
+    ("Neg(x * y | x - y)", "s = Add(a, b) r = Neg(s)", None),
+    ("Exp(x * x | x ** 2)", "s = Pow(a, two) r = Exp(s)", {"x": "a"}),
+    ("Exp(x * x | x ** 2)", "s = Mul(a, b) r = Exp(s)", None),
+    ("y - (Relu(x) | Exp(x) | Neg(x))", "s = Neg(a) r = Sub(b, s)", {"x": "a", "y": "b"}),
+    ("y + (Relu(x) | Exp(y))", "s = Exp(a) r = Add(s, a)", {"y": "a"}),
+    ("y + (Relu(x) | Exp(y))", "s = Exp(a) r = Add(s, b)", None),
+    ("Relu(x) * (Exp(x) | Relu(y))", "s = Relu(a) t = Relu(b) r = Mul(t, s)", {"x": "b", "y": "a"}),
     ("x - (m := ReduceMean(x))", "s = ReduceMean(a) r = Sub(a, s)", {"x": "a", "m": "s"}),
 ]
 
@@ -69,11 +78,11 @@ def test_a_formula_is_read_as_python_reads_it() -> None:
 def test_the_longest_phrase_wins_and_no_node_is_spoken_for_twice() -> None:
     """One of a silu in a chain of two: phrases side by side, the nodes before the last of each are silent."""
     scene = described("s = Sigmoid(a) t = Mul(a, s) u = Sigmoid(t) r = Mul(t, u)")
-    phrases = spoken(scene, {*"abrstu"})
+    phrases = spoken(Text(scene, {*"abrstu"}))
     assert {index: phrase and phrase.inputs for index, phrase in phrases.items()} == {
         0: None, 1: ("a",), 2: None, 3: ("t",),
     }  # fmt: skip
-    assert spoken(scene, set()) == {}
+    assert spoken(Text(scene, set())) == {}
 
 
 def test_a_search_costs_what_there_is_to_search() -> None:

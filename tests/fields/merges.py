@@ -103,6 +103,12 @@ NETS: dict[str, Net] = {
         o="2, 2, 1, 1",
         seen={("a", 2, 3): (2, 4), ("y", 2, 3): (0, 6)},
     ),
+    # the first row for every row, beside each one's own
+    "a-row-for-all": image(
+        "b = Constant <value_ints = [0]> () e = Constant <value_ints = [1]> () h = Constant <value_ints = [2]> () "
+        "a = Slice(x, b, e, h) y = Sub(x, a)",
+        seen={("a", 2, 0): (0, 0), ("y", 2, 3): (0, 3)},
+    ),
     "a-gate-of-each-channel": image(
         "p = GlobalAveragePool(x) s = HardSigmoid(p) y = Mul(x, s)", axis=1, seen={("y", 1, 1): (1, 1)}
     ),

@@ -134,6 +134,19 @@ NETS: dict[str, Net] = {
         opset=23,
         axis=1,
     ),
+    # row i of the queries attends to rows 0 to i; two heads of queries share one of keys
+    "Attention-causal": Net(
+        "g (float[1, 4, 5, 3] x, float[1, 2, 7, 3] z) => (y) { y = Attention <is_causal = 1> (x, z, z) }",
+        {("y", 2, 2): (2, 2)},
+        opset=23,
+        axis=2,
+    ),
+    "Attention-causal-of-itself": Net(
+        "g (float[1, 5, 4] x) => (y) { y = Attention <is_causal = 1, q_num_heads = 2, kv_num_heads = 2> (x, x, x) }",
+        {("y", 1, 0): (0, 0), ("y", 1, 3): (0, 3)},
+        opset=23,
+        axis=1,
+    ),
     # heads do not look at one another
     "attention-of-heads": Net(
         "g (float[1, 4, 6] x) => (y) { s = Constant <value_ints = [1, 4, 2, 3]> () "

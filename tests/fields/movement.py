@@ -183,6 +183,12 @@ NETS: dict[str, Net] = {
         loose=("y",),
         axis=0,
     ),
+    "cropped-and-padded-about-the-centre": Net(
+        "g (float[3, 6] x) => (y) <int64[2] s = {5, 3}> { y = CenterCropPad(x, s) }",
+        {("y", 0, 0): None, ("y", 0, 1): (0, 0)},
+        opset=18,
+        axis=0,
+    ),
     "rows-by-a-mask": Net(
         "g (float[5, 2] x) => (y) <bool[5] m = {0, 1, 1, 0, 1}> { y = Compress <axis = 0> (x, m) }",
         {("y", 0, 2): (4, 4)},

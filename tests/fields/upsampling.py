@@ -40,6 +40,9 @@ TRANSPOSED: dict[str, Net] = {
     ),
     "deconv-output_shape": line("y = ConvTranspose <strides = [2], output_shape = [12]> (x, w)", 5, w=K4),
     "deconv-output_shape-odd": line("y = ConvTranspose <strides = [2], output_shape = [9]> (x, w)", 5, w=K4),
+    "deconv-output_shape-and-more": line(
+        "a = ConvTranspose <strides = [2], output_shape = [13]> (x, w) y = Concat <axis = 2> (a, x)", 5, w=K4
+    ),
     "deconv-SAME_UPPER": line('y = ConvTranspose <strides = [2], auto_pad = "SAME_UPPER"> (x, w)', 5, w=K3),
     "deconv-SAME_LOWER": line('y = ConvTranspose <strides = [2], auto_pad = "SAME_LOWER"> (x, w)', 5, w=K3),
     # taps three apart with a step of two
@@ -56,6 +59,13 @@ TRANSPOSED: dict[str, Net] = {
     ),
     "down-and-up": line(
         "a = Conv <strides = [2]> (x, w) b = ConvTranspose <strides = [2]> (a, w) y = Conv(b, w)", 13, w=K3
+    ),
+    "max-unpool-by-channel": Net(
+        "g (float[1, 3, 4, 4] x) => (y) { a, i = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (x) "
+        "y = MaxUnpool <kernel_shape = [2, 2], strides = [2, 2]> (a, i) }",
+        {("y", 1, 1): (1, 1)},
+        loose=("y",),
+        axis=1,
     ),
     "max-unpool": line(
         "a, i = MaxPool <kernel_shape = [2], strides = [2]> (x) "
@@ -84,11 +94,13 @@ _SEEN = {
 def resized(mode: str, way: str, extra: str = "", opset: int = 21) -> Net:
     """A line made twice as long, half as long, from 8 rows to 13 and to 5."""
     words = f'mode = "{mode}", coordinate_transformation_mode = "{way}"{extra}'
+    no = ", none" if opset < 13 else ", "
     return Net(
         "g (float[1, 1, 4, 8] x) => (u, h, v, s) <float[4] up = {1, 1, 1, 2}, float[4] down = {1, 1, 1, 0.5}, "
-        "int64[4] more = {1, 1, 6, 13}, int64[4] less = {1, 1, 4, 5}, float[8] roi = {0, 0, 0, 0.1, 1, 1, 1, 0.8}> "
+        "int64[4] more = {1, 1, 6, 13}, int64[4] less = {1, 1, 4, 5}, float[8] roi = {0, 0, 0, 0.1, 1, 1, 1, 0.8}, "
+        "float[0] none = {}> "
         f"{{ u = Resize <{words}> (x, roi, up) h = Resize <{words}> (x, roi, down) "
-        f"v = Resize <{words}> (x, roi, , more) s = Resize <{words}> (x, roi, , less) }}",
+        f"v = Resize <{words}> (x, roi{no}, more) s = Resize <{words}> (x, roi{no}, less) }}",
         _SEEN.get((mode, way), {}),
         opset=opset,
     )
@@ -102,6 +114,30 @@ RESIZED: dict[str, Net] = {
         f"resize-nearest-{way}-{rounding}": resized("nearest", way, f', nearest_mode = "{rounding}"')
         for way, rounding in product(_COORDINATES, _ROUNDINGS)
     },
+    **{
+        f"resize-cubic-{way}-{extra[2:].split()[0]}": resized("cubic", way, extra)
+        for way, extra in product(
+            ("half_pixel_symmetric", "align_corners", "tf_crop_and_resize"),
+            (", exclude_outside = 1", ", antialias = 1", ", extrapolation_value = 3.0"),
+        )
+    },
+    **{
+        f"resize-linear-{way}-antialias": resized("linear", way, ", antialias = 1")
+        for way in ("asymmetric", "half_pixel_symmetric", "pytorch_half_pixel")
+    },
+    **{
+        f"resize-{mode}-extrapolation_value": resized(
+            mode, "tf_crop_and_resize", ", extrapolation_value = 3.0"
+        )
+        for mode in ("nearest", "linear")
+    },
+    "resize-nearest-tf_half_pixel_for_nn": resized("nearest", "tf_half_pixel_for_nn", opset=12),
+    # onnxruntime's 0.5 / (1 / 7) - 0.5 is not quite 3: the row before has next to no weight
+    "resize-linear-to-one": line(
+        'd = Constant <value_ints = [1, 1, 1]> () y = Resize <mode = "linear"> (x, , , d)',
+        7,
+        seen={("y", 2, 0): (3, 3)},
+    ),
     "resize-cubic-exclude_outside": resized("cubic", "half_pixel", ", exclude_outside = 1"),
     "resize-cubic-of-another-bend": resized("cubic", "half_pixel", ", cubic_coeff_a = -0.5"),
     "resize-linear-antialias": Net(
@@ -129,6 +165,15 @@ RESIZED: dict[str, Net] = {
         '{ n = Upsample <mode = "nearest"> (x, by) y = Upsample <mode = "linear"> (x, by) }',
         {("n", 2, 3): (1, 1), ("y", 2, 3): (1, 2)},
         opset=9,
+    ),
+    # before there was an Expand, and scales were no operand
+    "upsample-7": Net(
+        "g (float[1, 1, 4, 5] x) => (y) <float[1] s = {1}, float[1] b = {0}, float[1] m = {0}, float[1] v = {1}> "
+        "{ a = BatchNormalization <spatial = 1> (x, s, b, m, v) r = Relu(a) "
+        "y = Upsample <scales = [1.0, 1.0, 2.0, 3.0]> (r) }",
+        {("y", 2, 3): (1, 1)},
+        opset=7,
+        axis=2,
     ),
     "resize-10": Net(
         "g (float[1, 1, 5] x) => (n, y) <float[3] by = {1, 1, 2}> "

@@ -94,6 +94,20 @@ NETS: dict[str, Net] = {
         opset=13,
         seen={("y", 2, 2): (5, 7)},
     ),
+    "ceil_mode-of-an-average-drops-a-window": line(
+        "a = AveragePool <kernel_shape = [1], strides = [3], ceil_mode = 1> (x) y = Concat <axis = 2> (a, x)",
+        8,
+        opset=19,
+        seen={("a", 2, 2): (6, 6), ("y", 2, 3): (0, 0)},
+    ),
+    # onnxruntime plans memory by a size that is one too many
+    "ceil_mode-then-coordinates": Net(
+        "g (float[1, 3, 5, 4] x) => (y) <float[1, 1, 2, 2] z = {0, 0, 0.5, 0.5}> "
+        "{ a = MaxPool <ceil_mode = 1, kernel_shape = [2, 2], "
+        'pads = [1, 0, 1, 0], strides = [3, 3]> (x) y = GridSample <padding_mode = "border"> (a, z) }',
+        loose=("y",),
+        opset=17,
+    ),
     "ceil_mode-of-an-average": line(
         "y = AveragePool <kernel_shape = [3], strides = [2], ceil_mode = 1, count_include_pad = 1> (x)", 8
     ),

@@ -49,7 +49,8 @@ def test_a_sampled_picture_has_the_shape_of_its_grid(
 def test_a_grid_picks_rows_and_keeps_places() -> None:
     """Which rows of the picture are read is data; a point of the grid decides one position of the result."""
     lone = Lone("GridSample", [ones(2, 3, 4, 5), ones(2, 6, 7, 2)], 20)
-    picture = [Route(0), Route(1), Read("data_dependent", 2), Read("data_dependent", 3)]
+    places = [Read("data_dependent", axis, spare=True) for axis in (2, 3)]
+    picture = [Route(0), Route(1), *places]
     assert [lone.route(axis) for axis in range(4)] == picture
     assert [lone.route(axis, 1) for axis in range(4)] == [Route(0), Route(2), Route(3), WHOLE]
 

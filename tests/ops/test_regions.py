@@ -14,6 +14,7 @@ from tests.ops.kept import kept
 from tests.ops.lone import Lone, inside
 
 F32 = np.float32
+PLACES = Read("data_dependent", spare=True)
 
 
 def ones(*shape: int, dtype: Any = F32) -> np.ndarray[Any, Any]:
@@ -46,7 +47,7 @@ def test_a_region_becomes_a_picture_of_fixed_size(
     """One for each box; which rows it reads is data, channels stay apart."""
     lone = Lone(op_type, operands, opset, **attributes)
     lone.check()
-    assert [lone.route(axis) for axis in range(4)] == [DATA, Route(1), DATA, DATA]
+    assert [lone.route(axis) for axis in range(4)] == [DATA, Route(1), PLACES, PLACES]
     assert [lone.route(axis, 1) for axis in range(2)] == [Route(0), WHOLE]
 
 
@@ -77,7 +78,7 @@ def test_maxima_are_put_back(output_shape: Any, attributes: dict[str, Any]) -> N
     operands = [ones(2, 3, 4, 5), INDICES, output_shape]
     lone = Lone("MaxUnpool", operands, 11, **attributes)
     lone.check()
-    assert lone.route(2) == Read("data_dependent", 2)
+    assert lone.route(2) == Read("data_dependent", 2, spare=True)
     assert [size.dtype for size in kept(lone.facts())] == [INT64]
 
 
@@ -160,7 +161,9 @@ def test_a_deformable_convolution_counts_as_a_convolution(
     assert facts.lowering == (positions, w[1] * taps)
     assert len(facts.saved) == (3 if mask is None else 4)
     assert (lone.route(1) == WHOLE) == ("group" not in attributes)
-    assert [lone.route(axis) for axis in (2, 3)] == [Read("data_dependent", 2), Read("data_dependent", 3)]
+    assert [lone.route(axis) for axis in (2, 3)] == [
+        Read("data_dependent", axis, spare=True) for axis in (2, 3)
+    ]
 
 
 def test_a_group_reads_its_own_channels() -> None:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from analyzer.graph import FLOAT32, INT64, Size
-from analyzer.ops.resampling import GRIDS, PHASES, resize
+from analyzer.ops.resampling import resize
+from analyzer.ops.shared.grid import GRIDS, PHASES
 from analyzer.spans import SAME, Affine, Read, Route
 from tests.ops.lone import Lone, Refused, read
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from analyzer.graph import Size
-from analyzer.spans import DATA, WHOLE, Read, Route
+from analyzer.spans import DATA, Read, Route
 from tests.ops.kept import kept
 from tests.ops.reading import check_reads, span_of
 from tests.ops.runtime import (
@@ -52,9 +52,9 @@ def test_the_largest_in_no_order_have_no_value() -> None:
 
 
 def test_the_largest_read_all_and_keep_their_places() -> None:
-    """Along the axis; each element is compared once in this count."""
+    """Which, the data says; each element is compared once in this count."""
     facts = facts_of("TopK", TIED, ints(2), results=2)
-    assert span_of(facts, 0) == (Route(0), WHOLE)
+    assert span_of(facts, 0) == (Route(0), DATA)
     assert facts.elementwise == 8
     assert [(size.shape, size.dtype.name) for size in kept(facts)] == [((2, 2), "int64")]
 

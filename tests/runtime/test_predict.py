@@ -16,7 +16,7 @@ from analyzer.cli import main
 from analyzer.errors import Crashed
 from analyzer.options import LEVELS, Level
 from analyzer.report import RuntimeMemory
-from analyzer.runtime import child
+from analyzer.runtime.session import CALLED
 from analyzer.wire import from_message, to_message
 from tests.conftest import shipped, text_model
 
@@ -57,10 +57,10 @@ def predicted(model: bytes | Path, level: Level = "all", **dims: int) -> Runtime
     return report.memory.inference.onnxruntime
 
 
-def measured(model: bytes, level: Level, place: Path, rows: int) -> tuple[int, int]:
-    """Peak and held bytes of a session in this process, by its own profile."""
+def measured(model: bytes | str, level: Level, place: Path, rows: int) -> tuple[int, int]:
+    """Peak and held bytes of a session in this process, by its own profile, of a model or of its file."""
     options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, child.LEVELS[level])
+    options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, CALLED[level])
     options.intra_op_num_threads = 1
     options.enable_profiling, options.profile_file_prefix = True, str(place / "profile")
     made = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

@@ -14,9 +14,10 @@ import pytest
 
 from analyzer.errors import AnalyzerError, BadOption
 from analyzer.load import load, strip
+from analyzer.options import Level
 from analyzer.runtime import child, session
 from analyzer.runtime.order import created, running
-from analyzer.runtime.session import Limits, optimised
+from analyzer.runtime.session import CALLED, Limits, optimised
 from tests.conftest import text_model
 
 CHAIN = """g (float[batch, 8, 16, 16] x) => (float[batch, 8, 16, 16] z)
@@ -61,7 +62,7 @@ def thin(text: str) -> bytes:
     return strip(text_model(text, opset=17))
 
 
-def real_run(model: bytes, level: str, place: Path) -> list[tuple[str, int]]:
+def real_run(model: bytes, level: Level, place: Path) -> list[tuple[str, int]]:
     """Op types in the order in which a session of this process ran them, with the index of each node."""
     proto = onnx.ModelProto.FromString(model)
     for stored in proto.graph.initializer:
@@ -69,7 +70,7 @@ def real_run(model: bytes, level: str, place: Path) -> list[tuple[str, int]]:
             zeros = np.zeros(tuple(stored.dims), np.float32)
             stored.CopyFrom(onnx.numpy_helper.from_array(zeros, stored.name))
     options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, child.LEVELS[level])
+    options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, CALLED[level])
     options.enable_profiling, options.profile_file_prefix = True, str(place / "profile")
     made = onnxruntime.InferenceSession(
         proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
@@ -85,10 +86,10 @@ def real_run(model: bytes, level: str, place: Path) -> list[tuple[str, int]]:
     return [(args["op_name"], int(args["node_index"])) for args in ran]
 
 
-@pytest.mark.parametrize("level", child.LEVELS)
+@pytest.mark.parametrize("level", CALLED)
 @pytest.mark.parametrize("name", [name for name in GRAPHS if name != "branched"])
 def test_nodes_come_back_in_the_order_in_which_a_session_runs_them(
-    name: str, level: str, tmp_path: Path
+    name: str, level: Level, tmp_path: Path
 ) -> None:
     """A real session's profile is the second source, for graphs that the optimiser changes and those it leaves."""
     model = thin(GRAPHS[name])

@@ -11,6 +11,7 @@ import onnx
 import pytest
 
 from analyzer import Options, analyze
+from analyzer.options import LEVELS, Level
 from tests.conftest import text_model
 from tests.runtime.test_predict import measured
 
@@ -61,6 +62,32 @@ def test_packed_weights_take_what_they_take(name: str, kind: str, tmp_path: Path
     assert both.status == "complete"
     said = both if kind == "zero" else both.distinct
     assert (said.peak_bytes, said.held_bytes) == measured(model, "all", tmp_path, 1)
+
+
+FEW = "g (float[1, 6] x) => (float[1, 6] y) { a = Add (x, b) y = Mul (a, c) }"
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("away", [(), ("b",), ("b", "c")])
+def test_small_tensors_of_another_file_are_not_copied(
+    away: tuple[str, ...], level: Level, tmp_path: Path
+) -> None:
+    """Those in the model's own file lie in the arena; external ones are read where they are mapped."""
+    model = onnx.ModelProto.FromString(text_model(HEADER + FEW))
+    for place, name in enumerate("bc", start=1):
+        numbers = np.arange(place, 6 + place, dtype=np.float32)
+        stored = onnx.numpy_helper.from_array(numbers, name)
+        if name in away:
+            onnx.external_data_helper.set_external_data(stored, f"{name}.bin")
+            (tmp_path / f"{name}.bin").write_bytes(stored.raw_data)
+            stored.ClearField("raw_data")
+        model.graph.initializer.append(stored)
+    path = tmp_path / "net.onnx"
+    path.write_bytes(model.SerializeToString())
+    said = analyze(path, Options(runtime="onnxruntime", runtime_level=level)).memory.inference.onnxruntime
+    assert said is not None
+    assert said.base_bytes == 24 * (2 - len(away))
+    assert (said.peak_bytes, said.held_bytes) == measured(str(path), level, tmp_path, 1)
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -16,6 +17,7 @@ from analyzer.options import Options
 from analyzer.passes.clipped.views import Seen
 from analyzer.report import TensorRow
 from analyzer.runtime import kernel
+from analyzer.runtime.planner import Block, Outcome, Program
 from analyzer.verify import Verification, Wanted, compare, subject, verify
 from analyzer.verify.profile import Arena
 from analyzer.verify.record import Section
@@ -121,6 +123,45 @@ def test_a_planted_wrong_prediction_is_caught(kind: str, net: Path, monkeypatch:
     plant, kinds = PLANTS[kind]
     plant(monkeypatch)
     assert off(verify(net, WITH_FIELDS if kind == "field" else WANTED)) == kinds
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("figure", compare.MEMORY)
+def test_a_wrong_figure_of_the_arena_is_caught_by_itself(
+    figure: str, sign: int, net: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Base, peak and held each, a tenth too high or too low; of the three it is the only one that is off."""
+    real = subject.Subject.forecast
+
+    def forecast(*asked: Any) -> subject.Forecast | str:
+        said = real(*asked)
+        assert isinstance(said, subject.Forecast)
+        wrong = round(getattr(said.arena, figure) * (1 + sign / 10)) + sign  # a base may be nothing
+        arena = msgspec.structs.replace(said.arena, **{figure: wrong})
+        return msgspec.structs.replace(said, arena=arena, least_peak_bytes=arena.peak_bytes)
+
+    monkeypatch.setattr(subject.Subject, "forecast", forecast)
+    (memory,) = (section for section in verify(net, WANTED).sections if not section.within)
+    assert [one.name for one in memory.figures if not one.within] == [figure]
+
+
+DOUBTS: dict[str, tuple[Outcome, bool, tuple[tuple[int, ...], ...] | None, str]] = {
+    "none": (Outcome(1, 2, 3, 2, 2), True, (), ""),
+    "orders": (Outcome(1, 2000, 3, 1500, 2), True, ((0,),), "peaks at 1,500"),
+    "orders that nobody knows": (Outcome(1, 2, 3, 2, 2), False, None, "left to chance"),
+    "sizes": (Outcome(1, 2, 3, 2, 2), False, (), "upper bounds"),
+    "kernels": (Outcome(1, 2, 3, 2, 2, {("ai.onnx", "If"): 2}), True, (), "without 2 If"),
+}
+
+
+@pytest.mark.parametrize("what", DOUBTS)
+def test_a_forecast_says_what_it_leaves_open(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that of a figure that is off the cause is known."""
+    outcome, certain, orders, told = DOUBTS[what]
+    monkeypatch.setattr(subject, "simulate", lambda _: outcome)
+    said = subject.forecast(Program(Block((), (), (), {}, {}), "all", orders=orders), certain, True)
+    assert isinstance(said, subject.Forecast)
+    assert (told in said.note, bool(said.note)) == (True, bool(told))
 
 
 @pytest.mark.parametrize(("tolerance", "status"), [("0.001", 1), ("1000", 0)])

@@ -54,20 +54,22 @@ def read(views: Views, span: Exact, operand: Size | None, result: Size | None) -
         ends = None if seen.ends.ndim - 1 != len(before) else sight.read(seen.ends, span, before, after)
         if ends is None:
             made.append(Seen(sight.hull(seen.ends, len(after)), "opaque"))
-        elif ends is seen.ends:
-            made.append(seen)
+        elif _picks(span, seen):
+            made.append(Seen(ends, "data_dependent"))
         else:
-            made.append(Seen(ends, "data_dependent" if _picks(span, seen) else seen.trust))
+            made.append(seen if ends is seen.ends else Seen(ends, seen.trust))
     return tuple(made)
 
 
 def _picks(span: Exact, seen: Seen) -> bool:
-    """Whether the data picks rows that do not all see the same."""
+    """Whether the data picks rows that do not all see the same, or perhaps none."""
     return (
         seen.trust == "exact"
         and type(span) is tuple
         and any(
-            type(way) is Read and way.kind == "data_dependent" and seen.ends.shape[axis + 1] > 1
+            type(way) is Read
+            and way.kind == "data_dependent"
+            and (way.spare or seen.ends.shape[axis + 1] > 1)
             for axis, way in enumerate(span[: seen.ends.ndim - 1])
         )
     )

@@ -79,12 +79,13 @@ def _meetings(storages: Sequence[Storage], sizes: Sequence[int]) -> list[list[in
     for index, storage in enumerate(storages):
         birth, size = storage.birth, sizes[index]
         alive = [other for other in alive if deaths[other] >= birth]
-        larger = [other for other in alive if sizes[other] >= size]
+        larger = []
+        for other in alive:
+            if sizes[other] >= size:
+                larger.append(other)
+            else:
+                met[other].append(index)
         met.append(larger)
-        if len(larger) < len(alive):
-            for other in alive:
-                if sizes[other] < size:
-                    met[other].append(index)
         left -= len(alive)
         if left < 0:
             return None

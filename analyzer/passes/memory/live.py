@@ -47,15 +47,16 @@ def measure(scene: Scene, measured: dict[int, Live] | None = None) -> Live:
     made, complete = ledger.made, ledger.complete
     alive = _alive(ledger)
     bodies = {}
-    for index, said in enumerate(scene.facts):
-        if type(said) is Facts and said.runs:
-            for run in said.runs:
-                if id(run.scene) not in measured:
-                    measured[id(run.scene)] = measure(run.scene, measured)
-            inner = bodies[index] = tuple(measured[id(run.scene)] for run in said.runs)
-            made[index] = _made(said, inner, made[index])
-            alive[index + 1] += max(live.extra_bytes for live in inner)
-            complete &= all(live.complete for live in inner)
+    for index, runs in scene.calls.items():
+        said = scene.facts[index]
+        assert type(said) is Facts
+        for run in runs:
+            if id(run.scene) not in measured:
+                measured[id(run.scene)] = measure(run.scene, measured)
+        inner = bodies[index] = tuple(measured[id(run.scene)] for run in runs)
+        made[index] = _made(said, inner, made[index])
+        alive[index + 1] += max(live.extra_bytes for live in inner)
+        complete &= all(live.complete for live in inner)
     peak, lent = max(alive), sum(storage.bytes for storage in ledger.storages if storage.lent)
     return Live(
         outputs_bytes=sum(filter(None, made)),

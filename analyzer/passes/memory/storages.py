@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from analyzer.describe import Scene
-from analyzer.graph import Node, Size
+from analyzer.graph import Node
 from analyzer.ops.rule import Facts
 
 
@@ -28,11 +28,12 @@ class Ledger:
 
     def __init__(self, scene: Scene) -> None:
         self.scene, self.end, self.complete = scene, len(scene.graph.nodes), True
+        self.constants, self.amounts = scene.constants, scene.bytes
         self.last_read = _last_reads(scene)
         self.storages: list[Storage] = []
         self.owner: dict[str, Storage] = {}
         for tensor in scene.graph.inputs:
-            amount = scene.bytes.get(tensor.name)
+            amount = self.amounts.get(tensor.name)
             self.complete &= amount is not None
             self.open(tensor.name, -1, amount)
             self.owner[tensor.name].death = self.end
@@ -56,14 +57,13 @@ class Ledger:
 
     def enter(self, index: int, node: Node, said: object) -> int | None:
         """Place a node's outputs; the bytes it newly makes."""
-        constants, sizes, amounts = self.scene.constants, self.scene.sizes, self.scene.bytes
         total: int | None = 0
         for place, name in enumerate(node.outputs):
-            if not name or name in constants:
+            if not name or name in self.constants:
                 continue
-            size, amount = sizes.get(name), amounts.get(name)
-            if type(size) is Size and not size.exact:
+            if self.scene.bounded and self.is_bound(name):
                 self.complete = False
+            amount = self.amounts.get(name)
             taken = None
             if place == 0 and type(said) is Facts:
                 if said.view is not None:
@@ -71,7 +71,8 @@ class Ledger:
                     if viewed is not None:
                         self.share(name, viewed)
                         continue
-                taken = self.overwritable(index, node, said, amount)
+                if said.inplace:
+                    taken = self.overwritable(index, node, said, amount)
             if taken is not None:
                 self.share(name, taken)
             else:
@@ -79,11 +80,16 @@ class Ledger:
             total = None if total is None or amount is None else total + amount
         return total
 
+    def is_bound(self, name: str) -> bool:
+        """Whether the size of a tensor is an upper bound."""
+        size = self.scene.size(name)
+        return size is not None and not size.exact
+
     def overwritable(self, index: int, node: Node, said: Facts, amount: int | None) -> Storage | None:
         """The storage of an operand of equal bytes that nobody reads after this node."""
         for operand in said.inplace:
             storage = self.owner.get(self.scene.named(node.inputs, operand))
-            if storage is not None and storage.death <= index and operand.bytes == amount == storage.bytes:
+            if storage is not None and storage.death <= index and storage.bytes == amount == operand.bytes:
                 return storage
         return None
 
@@ -92,9 +98,7 @@ def _last_reads(scene: Scene) -> dict[str, int]:
     """The last step at which each tensor is read; past the end for graph outputs."""
     last: dict[str, int] = {}
     for index, node in enumerate(scene.graph.nodes):
-        for name in node.inputs:
-            last[name] = index
-        for name in node.captures:
+        for name in (*node.inputs, *node.captures) if node.captures else node.inputs:
             last[name] = index
     for tensor in scene.graph.outputs:
         last[tensor.name] = len(scene.graph.nodes)

@@ -14,7 +14,8 @@ import msgspec
 
 from analyzer.describe import Missing, Scene
 from analyzer.graph import Node
-from analyzer.ops.rule import Facts
+from analyzer.ops.rule import Facts, Run
+from analyzer.passes.receptive_field.loops import data_dependent, turned
 from analyzer.passes.receptive_field.meeting import Meeting
 from analyzer.passes.receptive_field.views import Digit, View, Views, opaque, passed
 from analyzer.spans import OPAQUE, POINT
@@ -63,8 +64,7 @@ class _Walk:
         for node, said in zip(scene.graph.nodes, scene.facts, strict=True):
             if node.outputs and node.outputs[0] in constants:
                 continue
-            if type(said) is Facts and said.transparent:
-                self.enter(node, said, views)
+            if type(said) is Facts and said.runs and self.bodies(scene, node, said, views):
                 continue
             for place, name in enumerate(node.outputs):
                 if name:
@@ -83,27 +83,45 @@ class _Walk:
             self.mismatched[node.name] = None
         return meeting.views
 
+    def bodies(self, scene: Scene, node: Node, said: Facts, views: dict[str, Views]) -> bool:
+        """Whether what a node's bodies see could be told."""
+        if said.transparent:
+            self.enter(node, said, views)
+        elif said.turns is not None and all(scene.size(name) for name in node.outputs if name):
+            for name, parts in zip(node.outputs, turned(node, said, views, self.body), strict=True):
+                if name and parts:
+                    views[name] = self.meet(parts, name, node)
+        else:
+            return False
+        return True
+
+    def body(self, run: Run, inner: dict[str, Views]) -> list[Views | None] | None:
+        """What a body's results see; None once too many were entered."""
+        self.entries -= 1
+        if self.entries <= 0:
+            return None
+        deeper = _Walk(self.entries)
+        deeper.scene(run.scene, inner)
+        self.entries = deeper.entries
+        return [inner.get(tensor.name) for tensor in run.scene.graph.outputs]
+
     def enter(self, node: Node, said: Facts, views: dict[str, Views]) -> None:
         """A function or the branches of a choice: what their results see is what the node's results see."""
         found: list[list[Views]] = [[] for _ in node.outputs]
-        decided = [opaque(views[name]) for name in node.inputs if name in views and said.exclusive]
+        decided = [data_dependent(views[name]) for name in node.inputs if name in views and said.exclusive]
         for run in said.runs:
+            if run.never:
+                continue
             inner = {name: views[name] for name in node.captures if name in views}
             for formal, actual in zip(run.scene.graph.inputs, run.operands, strict=False):
                 if actual in views:
                     inner[formal.name] = views[actual]
-            self.entries -= 1
-            if (
-                self.entries <= 0
-            ):  # functions that call functions that call functions: say nothing rather than go on
+            results = self.body(run, inner)
+            if results is None:  # functions that call functions that call functions: there is an end to it
                 decided += [opaque(views[name]) for name in (*node.inputs, *node.captures) if name in views]
                 break
-            deeper = _Walk(self.entries)
-            deeper.scene(run.scene, inner)
-            self.entries = deeper.entries
-            for place, tensor in enumerate(run.scene.graph.outputs[: len(found)]):
-                if tensor.name in inner:
-                    found[place].append(inner[tensor.name])
+            for parts, seen in zip(found, results, strict=False):
+                parts += [seen] if seen is not None else []
         for name, parts in zip(node.outputs, found, strict=True):
             if name and (parts or decided):
                 views[name] = self.meet([*parts, *decided], name, node)

@@ -52,6 +52,9 @@ class Meeting:
             if not shared:  # a window here and a window there: nothing holds both
                 return View("global", (), None, None)
             return self.meet(axis, _blocks(a, shared), _blocks(b, shared))
+        if _anywhere(a) != _anywhere(b):  # rows that every position sees, beside a window at its own
+            here = b if _anywhere(a) else a
+            return View("global", here.digits, None, here.local)
         if a.reach == b.reach and a.local == b.local:
             return a if a.digits else b
         reach = join(a.reach, b.reach)
@@ -62,6 +65,11 @@ class Meeting:
             self.misaligned.append(axis)
         local = reach if a.local is a.reach and b.local is b.reach else _hull(a.local, b.local)
         return View("local", a.digits or b.digits, reach, local)
+
+
+def _anywhere(view: View) -> bool:
+    """Whether all positions see the same, there being more than one."""
+    return math.prod(digit.extent for digit in view.digits) == 1
 
 
 def _alike(view: View, other: View) -> View:

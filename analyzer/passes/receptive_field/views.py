@@ -99,9 +99,11 @@ def passed(views: Views, span: Span, operand: object, result: object) -> Views |
     if span is POINTWISE:
         return views if operand.shape == result.shape else _broadcast(views, operand.shape, result.shape)
     if type(span) is Regroup:
-        return tuple([view and _regrouped(view, span) for view in views])
-    assert type(span) is tuple
-    return tuple([view and _routed(view, span, operand.shape, result.shape) for view in views])
+        moved = tuple([view and _regrouped(view, span) for view in views])
+    else:
+        assert type(span) is tuple
+        moved = tuple([view and _routed(view, span, operand.shape, result.shape) for view in views])
+    return views if moved == views else moved  # what is shared is read once
 
 
 def opaque(views: Views) -> Views:
@@ -173,7 +175,8 @@ def _step(
     if type(route) is Read:
         return _whole(view, place, route, result)
     assert type(route) is Route
-    if route.taps is SAME or (len(view.digits) > 1 and route.taps == SAME):
+    kept = result[route.axis] >= operand[digit.axis]  # else fewer are left, and a digit tells how many
+    if kept and (route.taps is SAME or (len(view.digits) > 1 and route.taps == SAME)):
         if route.axis == digit.axis:
             return view
         moved = Digit(route.axis, digit.low, digit.extent, digit.step)

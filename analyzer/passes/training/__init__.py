@@ -15,19 +15,22 @@ import msgspec
 
 from analyzer.describe import Scene
 from analyzer.graph import Node, Size
-from analyzer.idioms import Phrase, spoken
+from analyzer.idioms import Phrase, Text, spoken
 from analyzer.idioms.folding import folded
+from analyzer.idioms.lost import Lost, lost
 from analyzer.ops.rule import Facts, Kept, Run
 from analyzer.passes.training.storages import Names, Storages
 from analyzer.spans import NOTHING, POINTWISE
 
 
 class Saved(msgspec.Struct, frozen=True):
-    """Bytes kept in all, and per node those that it is the first to keep.
+    """Bytes kept in all, and per node those that it is the first to keep. `learners` are the nodes on the way back:
+    those whose results need a gradient, and those that run bodies.
 
-    Of `bytes`, `assumed_bytes` are of dropout that an inference graph has at rest, and of `batch_norms` that are not in
-    the graph, but that names say were folded away; `possible_bytes` more would be kept had all weights that can have
-    taken one in done so, and no name says otherwise. `complete` is False where a node said nothing.
+    Of `bytes`, `assumed_bytes` are of dropout that an inference graph has at rest, of `dropouts` that are not in it but
+    are the habit where they are assumed, and of `batch_norms` that are not in it either, but that names say were folded
+    away. `possible_bytes` more would be kept had all weights that can have taken in a norm done so, where no name says
+    otherwise, and had dropout stood wherever it may. `complete` is False where a node said nothing.
 
     For a body: `outside` are tensors of its caller that it keeps; `same` tells of a result which tensor of the body or
     of the caller it shares its storage with; `kept` are the storages.
@@ -35,6 +38,7 @@ class Saved(msgspec.Struct, frozen=True):
 
     bytes: int
     node_bytes: tuple[int | None, ...]
+    learners: tuple[int, ...]
     complete: bool
     outside: frozenset[str]
     same: Mapping[str, str]
@@ -44,6 +48,7 @@ class Saved(msgspec.Struct, frozen=True):
     storages: Storages
     phrases: Mapping[int, Phrase | None]
     batch_norms: int = 0
+    dropouts: int = 0
     assumed_bytes: int = 0
     possible_bytes: int = 0
 
@@ -60,7 +65,13 @@ def saved(scene: Scene, unfold: bool = True, frozen: Set[str] = frozenset()) -> 
             name for name in written if name in scene.constants and _learned(name, scene.size(name))
         }
     keeper.grads -= frozen
-    return keeper.read()
+    grads = set(keeper.grads)
+    kept = keeper.read()
+    if not kept.dropouts:
+        return kept
+    plain = _Keeper(scene, frozenset(), {}, unfold=False)
+    plain.grads |= grads
+    return msgspec.structs.replace(kept, assumed_bytes=kept.bytes - plain.read(keeper.spelled).bytes)
 
 
 class _Keeper:
@@ -70,7 +81,9 @@ class _Keeper:
         self, scene: Scene, outside: frozenset[str], read: dict[object, Saved], unfold: bool
     ) -> None:
         self.scene, self.outside, self.known, self.unfold = scene, outside, read, unfold
-        self.batch_norms = self.assumed = self.possible = 0
+        self.batch_norms = self.dropouts = self.assumed = self.possible = 0
+        self.lost = Lost()
+        self.spelled: Mapping[int, Phrase | None] = {}
         self.storages = Storages(scene)
         self.kept: set[str] = set()
         self.keeper: dict[str, int] = {}
@@ -78,16 +91,20 @@ class _Keeper:
         self.stored = set(scene.graph.initializers)
         self.grads: set[str] = set()
 
-    def read(self) -> Saved:
-        """Walk the nodes."""
-        learning = self.learn()
-        phrases = spoken(self.scene, self.grads)
+    def read(self, spelled: Mapping[int, Phrase | None] | None = None) -> Saved:
+        """Walk the nodes, whose phrases as they are `spelled` may be known."""
+        learning, learners = self.learn(), list[int]()
+        phrases = self.phrases() if spelled is None else spelled
+        places = self.lost.places
         amounts: list[int | None] = []
         for index, (node, said) in enumerate(zip(self.scene.graph.nodes, self.scene.facts, strict=True)):
             self.index = index
             if type(said) is not Facts:
                 amounts.append(None)
-            elif index in phrases:
+                continue
+            if learning[index] or said.runs:
+                learners.append(index)
+            if index in phrases:
                 amounts.append(self.speak(node, phrases[index]))
             elif said.runs:
                 amounts.append(self.enter(node, said))
@@ -96,10 +113,13 @@ class _Keeper:
             else:
                 self.pass_by(node, said)
                 amounts.append(0)
+            if places and node.outputs and node.outputs[0] in places and amounts[-1] is not None:
+                amounts[-1] += self.drop(node.outputs[0], phrases.get(index, Lost) is None)
         known = [amount for amount in amounts if amount is not None]
         return Saved(
             sum(known),
             tuple(amounts),
+            tuple(learners),
             len(known) == len(amounts),
             frozenset(self.kept & self.outside),
             {tensor.name: self.storages.of(tensor.name) for tensor in self.scene.graph.outputs},
@@ -109,6 +129,7 @@ class _Keeper:
             self.storages,
             phrases,
             self.batch_norms,
+            self.dropouts,
             self.assumed,
             self.possible,
         )
@@ -126,6 +147,13 @@ class _Keeper:
                         learns = True
             learning.append(learns)
         return learning
+
+    def phrases(self) -> Mapping[int, Phrase | None]:
+        """The ops that several nodes spell, with what the graph has lost among them."""
+        text = Text(self.scene, self.grads)
+        self.spelled = spoken(text)
+        self.lost = lost(text, self.spelled)
+        return spoken(text, self.lost.likely) if self.unfold and self.lost.likely else self.spelled
 
     # -- nodes
 
@@ -157,6 +185,21 @@ class _Keeper:
         self.batch_norms += 1
         return amount
 
+    def drop(self, name: str, within: bool) -> int:
+        """Bytes of the mask of dropout on a result, if any is likely. What is kept of a result before and after is two
+        tensors; `within` a phrase, which dropout breaks up, those are kept as well.
+        """
+        lost, mask = self.lost, self.scene.bytes.get(name, 0)
+        twice = self.storages.of(name) in self.kept
+        if self.unfold and name in lost.likely:
+            if twice:
+                self.storages.drop(name)
+            self.dropouts += 1
+            return mask
+        if name in lost.possible or name in lost.likely:
+            self.possible += mask * (3 if within else 2 if twice else 1)
+        return 0
+
     def pass_by(self, node: Node, said: Facts) -> None:
         """A node whose result needs no gradient: it may lie in another storage, or be as good as stored, as constants
         are, numbers of the program and what is known of shapes.
@@ -178,27 +221,30 @@ class _Keeper:
     # -- what is kept
 
     def keep_all(self, inputs: Names, outputs: Names, said: Facts) -> int:
-        """Bytes that an op adds, once its results have their place."""
+        """Bytes that an op adds, once its results have their place: the storage of a tensor the first time that it is
+        kept, a fresh one always.
+        """
         first = self.scene.sizes.get(outputs[0])
         if type(first) is Size:
             self.storages.place(inputs, outputs, said, first)
-        return sum([self.keep(inputs, outputs, item, said) for item in said.saved]) if said.saved else 0
+        amount, named = 0, self.scene.named
+        for item in said.saved:
+            size = item.size if isinstance(item, Kept) else item
+            name = named(inputs, size) or named(outputs, size)
+            if not name:
+                amount += size.bytes or 0
+            elif isinstance(item, Kept):
+                amount += self.keep(name, named(inputs, item.beside) if item.beside else "", item, said)
+            else:
+                amount += self.take(name)
+        return amount
 
-    def keep(self, inputs: Names, outputs: Names, item: Size | Kept, said: Facts) -> int:
-        """Bytes that keeping something adds: a tensor's storage the first time, a fresh one always."""
-        named = self.scene.named
-        size = item.size if isinstance(item, Kept) else item
-        name = named(inputs, size) or named(outputs, size)
-        if not name:
-            return size.bytes or 0
-        if isinstance(item, Kept):
-            beside = named(inputs, item.beside) if item.beside is not None else ""
-            if beside and (beside not in self.grads or (said.spans is POINTWISE and self.is_table(beside))):
-                return 0
-            copy = self.storages.copied(name, size, item)
-            if copy is not None:
-                return copy.bytes or 0
-        return self.take(name)
+    def keep(self, name: str, beside: str, item: Kept, said: Facts) -> int:
+        """Bytes that keeping something under a condition adds."""
+        if beside and (beside not in self.grads or (said.spans is POINTWISE and self.is_table(beside))):
+            return 0
+        copy = self.storages.copied(name, item.size, item)
+        return self.take(name) if copy is None else copy.bytes or 0
 
     def is_table(self, name: str) -> bool:
         """Whether a factor is a stored table (of sines by place and channel) and not learned: it varies along more than
@@ -232,6 +278,7 @@ class _Keeper:
             caller = sum([self.take(actual.get(name, name)) for name in body.outside])
             totals.append(body.bytes * run.repeat + caller)
             self.batch_norms += body.batch_norms * run.repeat
+            self.dropouts += body.dropouts * run.repeat
             self.assumed += body.assumed_bytes * run.repeat
             self.possible += body.possible_bytes * run.repeat
             if said.transparent:
@@ -269,4 +316,4 @@ def _floats(size: Size | None) -> bool:
 
 def _learned(name: str, size: Size | None) -> bool:
     """Whether a stored tensor is a parameter. A lone number is one only under the dotted name of a module's own."""
-    return size is not None and size.dtype.is_float and (bool(size.shape) or "." in name)
+    return size is not None and size.dtype.is_float and (size.count > 1 or "." in name)

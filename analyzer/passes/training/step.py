@@ -14,12 +14,14 @@ alone, and is run again before its way back.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence, Set
+from operator import add
 from typing import Literal
 
 import msgspec
 
-from analyzer.describe import Missing, Scene
+from analyzer.describe import Scene
 from analyzer.graph import FLOAT32, Node, Size
 from analyzer.ops.rule import Facts
 from analyzer.passes.training import Saved
@@ -28,6 +30,8 @@ from analyzer.strides import channels_last
 
 Phase = Literal["forward", "backward", "optimizer"]
 Names = tuple[str, ...]
+NONE = (0, 0)
+"""Bytes of workspace, forward and backward, of most ops."""
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -84,7 +88,8 @@ class _Step:
         half: bool,
     ) -> None:
         self.scene, self.kept, self.parameters = scene, kept, parameters
-        self.bodies, self.first = bodies, kept.storages.first
+        self.nodes, self.facts, self.sizes = scene.graph.nodes, scene.facts, scene.sizes
+        self.bodies, self.first, self.phrases = bodies, kept.storages.first, kept.phrases
         self.segments = segments or (Segment(0, len(scene.facts), again=False),)
         self.outputs = {self.first.get(tensor.name, tensor.name) for tensor in scene.graph.outputs}
         self.standing = scene.constants | {tensor.name for tensor in scene.graph.inputs} | {""}
@@ -92,14 +97,17 @@ class _Step:
         self.amounts = _amounts(scene, kept, half)
         self.made = {**self.amounts, **parameters}
         self.keeps: dict[int, list[str]] = {}
-        self.fresh = [
-            (amount or 0) + (said.reserve if type(said) is Facts else 0)
-            for amount, said in zip(kept.node_bytes, scene.facts, strict=True)
-        ]
+        self.fresh = [amount or 0 for amount in kept.node_bytes]
         for storage, index in kept.keeper.items():
             self.keeps.setdefault(index, []).append(storage)
             self.fresh[index] -= kept.storages.bytes(storage)
-        self.workspaces = [*map(self.workspace, scene.graph.nodes, scene.facts)]
+        self.workspaces: dict[int, tuple[int, int]] = {}
+        for index, said in enumerate(scene.facts):
+            if type(said) is Facts and said.workspace != NONE:
+                self.workspaces[index] = self.workspace(self.nodes[index], said)
+        for index in kept.learners:
+            said = scene.facts[index]
+            self.fresh[index] += said.reserve if type(said) is Facts else 0
         self.held: dict[str, int] = {}
         self.grads: dict[str, Held] = {}
         self.alive = self.peak = self.apart = self.gathered = self.recomputed = 0
@@ -117,8 +125,7 @@ class _Step:
                 others = {storage for storage, (maker, _) in crossing.items() if maker != number}
                 self.forward(segment, others, keeping=True)
                 self.recomputed += segment.end - segment.start
-            for index in range(segment.end - 1, segment.start - 1, -1):
-                self.back(index)
+            self.back(segment)
             for storage, (_, reader) in crossing.items():
                 if reader == number:
                     self.drop(storage)
@@ -154,14 +161,17 @@ class _Step:
             if storage not in held and storage not in self.standing:  # laid out anew
                 held[storage] = amount = amounts.get(storage, 0)
                 change[keeper[storage] - segment.start] += amount
+        if keeping:
+            change[:-1] = map(add, change, self.fresh[segment.start : segment.end])
         for index, more in zip(span, change, strict=False):
-            self.alive += more + self.fresh[index] if keeping else more
-            self.see("forward", index, self.workspaces[index][0])
+            if more or index in self.workspaces:
+                self.alive += more
+                self.see("forward", index, self.workspaces.get(index, NONE)[0])
         self.alive += change[-1]
 
     def births(self, span: range) -> Iterator[tuple[str, int]]:
         """Storages that are not there yet and the nodes that fill them; those inside of a phrase never are."""
-        nodes, phrases = self.scene.graph.nodes, self.kept.phrases
+        nodes, phrases = self.nodes, self.phrases
         first, standing, held = self.first, self.standing, self.held
         for index in span:
             if index not in phrases or phrases[index] is not None:
@@ -171,18 +181,23 @@ class _Step:
 
     def last_touches(self, span: range) -> dict[str, int]:
         """The last node to read each storage."""
-        nodes, first, last = self.scene.graph.nodes, self.first, dict[str, int]()
+        first, last = self.first, dict[str, int]()
         for index in span:
-            for name in nodes[index].inputs:
+            node = self.nodes[index]
+            for name in node.inputs + node.captures if node.captures else node.inputs:
                 last[first.get(name, name)] = index
-            for name in nodes[index].captures + self.phrased(index):
-                last[first.get(name, name)] = index
+        for index, phrase in self.phrases.items():
+            if phrase is not None and index in span:
+                for name in phrase.inputs:
+                    storage = first.get(name, name)
+                    last[storage] = max(index, last.get(storage, index))
         return last
 
-    def phrased(self, index: int) -> Names:
-        """Operands of the op that a node is the last of."""
-        phrase = self.kept.phrases.get(index)
-        return () if phrase is None else phrase.inputs
+    def reads(self, index: int) -> Names:
+        """What a node reads, and the op that it is the last of."""
+        node, phrase = self.nodes[index], self.phrases.get(index)
+        names = node.inputs + node.captures if node.captures else node.inputs
+        return names if phrase is None else names + phrase.inputs
 
     def crossing(self) -> dict[str, tuple[int, int]]:
         """Storages that are read by another segment than makes them: the one that does, and the first other."""
@@ -190,20 +205,17 @@ class _Step:
         found: dict[str, tuple[int, int]] = {}
         for number, segment in enumerate(self.segments):
             for index in range(segment.start, segment.end):
-                node = self.scene.graph.nodes[index]
-                for name in (*node.inputs, *node.captures, *self.phrased(index)):
+                for name in self.reads(index):
                     storage = self.first.get(name, name)
                     if maker.get(storage, number) != number and storage not in found:
                         found[storage] = maker[storage], number
-                for name in node.outputs:
+                for name in self.nodes[index].outputs:
                     if name not in self.first:
                         maker[name] = number
         return found
 
-    def workspace(self, node: Node, said: Facts | Missing) -> tuple[int, int]:
+    def workspace(self, node: Node, said: Facts) -> tuple[int, int]:
         """What an op takes beside its results, forward and backward, as its operand is laid out."""
-        if type(said) is not Facts:
-            return 0, 0
         if isinstance(said.workspace, tuple):
             return said.workspace
         strides, size = self.kept.storages.strides.get(node.inputs[0]), self.scene.size(node.inputs[0])
@@ -220,60 +232,68 @@ class _Step:
         """The gradients of the outputs."""
         for tensor in self.scene.graph.outputs:
             if tensor.name in self.learning:
-                self.receive(tensor.name, self.fill(self.amounts.get(tensor.name, 0)))
+                self.grads[tensor.name] = self.fill(self.amounts.get(tensor.name, 0))
         self.see("backward", None, 0)
 
-    def back(self, index: int) -> None:
-        """One node on the way back."""
-        grads = self.grads
-        taken = [grads.pop(name) for name in self.scene.graph.nodes[index].outputs if name in grads]
-        if taken:
-            said = self.scene.facts[index]
-            if type(said) is Facts:
-                self.through(index, said, taken[0])
-            for gradient in taken:
-                self.leave(gradient)
-        self.alive -= self.fresh[index]
-        if index in self.keeps:
-            for storage in self.keeps[index]:
-                self.drop(storage)
+    def back(self, segment: Segment) -> None:
+        """The nodes of a segment, last first."""
+        grads, waiting, fresh = self.grads, self.grads.keys(), self.fresh
+        learners = self.kept.learners
+        learners = learners[bisect_left(learners, segment.start) : bisect_left(learners, segment.end)]
+        for index in reversed(learners):
+            node = self.nodes[index]
+            if not waiting.isdisjoint(node.outputs):
+                said = self.facts[index]
+                taken = [grads.pop(name) for name in node.outputs if name in grads]
+                if type(said) is Facts:
+                    self.through(index, node, said, taken[0])
+                for gradient in taken:
+                    self.leave(gradient)
+            self.alive -= fresh[index]
+            if index in self.keeps:
+                for storage in self.keeps[index]:
+                    self.drop(storage)
 
-    def through(self, index: int, said: Facts, taken: Held) -> None:
+    def through(self, index: int, node: Node, said: Facts, taken: Held) -> None:
         """The gradients of a node's operands, made of that of its result."""
-        node, phrase = self.scene.graph.nodes[index], self.kept.phrases.get(index)
-        inputs = node.inputs + node.captures
+        inputs, phrase = node.inputs, self.phrases.get(index)
         if phrase is not None:
             inputs, said = phrase.inputs, phrase.said
-        learning = self.learning
-        names = [name for name in inputs if name in learning]
-        if len(names) > 1:
-            names = list(dict.fromkeys(names))
-        arriving = [(name, self.made_for(name, node, said, taken)) for name in names]
+        elif node.captures:
+            inputs += node.captures
+        arriving: dict[str, Held] = {}
+        for name in inputs:
+            if name in self.learning and name not in arriving:
+                if self.lets_through(name, node, said):
+                    taken.holders += 1
+                    arriving[name] = taken
+                else:
+                    arriving[name] = self.fill(self.made.get(name, 0))
         if index in self.bodies:
             self.alive += self.bodies[index]
             self.gathered += self.bodies[index]
-        self.see("backward", index, self.workspaces[index][1])
-        for name, gradient in arriving:
-            self.receive(name, gradient)
+        self.see("backward", index, self.workspaces.get(index, NONE)[1])
+        for name, gradient in arriving.items():
+            if name in self.grads:
+                self.add_up(name, gradient)
+            else:
+                self.grads[name] = gradient
+                if name in self.parameters:
+                    self.gathered += self.parameters[name]
 
-    def made_for(self, name: str, node: Node, said: Facts, taken: Held) -> Held:
-        """An operand's gradient: that of the result as it stands, where the op lets it through, or a new one."""
-        size = self.scene.sizes[name]
-        if type(size) is Size and (
-            (said.passes and any(size is other for other in said.passes))
-            or ((size is said.view or size is said.strided) and self.viewed(name, size, node))
-        ):
-            taken.holders += 1
-            return taken
-        return self.fill(self.made.get(name, 0))
-
-    def viewed(self, name: str, size: Size, node: Node) -> bool:
-        """Whether the one result of a node shows all of an operand and lies in its storage."""
-        if len(node.outputs) > 1:
+    def lets_through(self, name: str, node: Node, said: Facts) -> bool:
+        """Whether an operand's gradient is that of the result as it stands: the op says so, or its one result shows all
+        of the operand and lies in its storage.
+        """
+        size = self.sizes[name]
+        if size in said.passes:
+            return True
+        if (size is not said.view and size is not said.strided) or len(node.outputs) > 1:
             return False
-        result = self.scene.size(node.outputs[0])
-        alike = self.kept.storages.of(node.outputs[0]) == self.kept.storages.of(name)
-        return alike and result is not None and result.count == size.count
+        first, output = self.first, node.outputs[0]
+        result = self.sizes[output]
+        alike = first.get(output, output) == first.get(name, name)
+        return alike and type(result) is type(size) is Size and result.count == size.count
 
     def fill(self, amount: int) -> Held:
         """A new gradient."""
@@ -286,14 +306,10 @@ class _Step:
         if not gradient.holders:
             self.alive -= gradient.bytes
 
-    def receive(self, name: str, gradient: Held) -> None:
+    def add_up(self, name: str, gradient: Held) -> None:
         """Add a gradient to what is there already."""
-        there = self.grads.get(name)
-        if there is None:
-            self.grads[name] = gradient
-            if name in self.parameters:
-                self.gathered += self.parameters[name]
-        elif there.holders == 1:
+        there = self.grads[name]
+        if there.holders == 1:
             self.leave(gradient)
         elif gradient.holders == 1:
             self.leave(there)

@@ -22,6 +22,8 @@ from analyzer.strides import (
 Names = tuple[str, ...]
 _ANEW = " laid out anew"
 """Behind the name of a tensor: a copy of it in the order of its axes."""
+_DROPPED = " after dropout"
+"""Behind the name of a tensor: what dropout has made of it."""
 
 
 class Storages:
@@ -43,7 +45,7 @@ class Storages:
 
     def named(self, storage: str) -> str:
         """The tensor whose elements, all of them, lie in a storage."""
-        return storage.removesuffix(_ANEW)
+        return storage.removesuffix(_ANEW).removesuffix(_DROPPED)
 
     def bytes(self, storage: str) -> int:
         """All of a storage's bytes, 0 where its size is not known."""
@@ -53,6 +55,10 @@ class Storages:
         """`name` lies in the storage of `other`, if there is one."""
         if other:
             self.first[name] = self.of(other)
+
+    def drop(self, name: str) -> None:
+        """Whoever reads the tensor `name` from now on reads what dropout has made of it."""
+        self.first[name] = name + _DROPPED
 
     def copied(self, name: str, size: Size, kept: Kept) -> Size | None:
         """The copy that must be made to keep a tensor folded as `kept` says; None where a view will do."""

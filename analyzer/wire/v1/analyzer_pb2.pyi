@@ -1570,6 +1570,7 @@ class TrainingMemory(_message.Message):
     PRECISION_FIELD_NUMBER: _builtins.int
     CHECKPOINT_SEGMENTS_FIELD_NUMBER: _builtins.int
     RECOMPUTED_NODES_FIELD_NUMBER: _builtins.int
+    ASSUMED_DROPOUTS_FIELD_NUMBER: _builtins.int
     batch: _builtins.int
     """Samples in one step."""
     optimizer: _builtins.str
@@ -1601,7 +1602,9 @@ class TrainingMemory(_message.Message):
     saved_least_bytes: _builtins.int
     """`saved_bytes` without what was assumed."""
     saved_most_bytes: _builtins.int
-    """`saved_bytes` had every weight taken in a batch norm that can have, where no name says otherwise."""
+    """`saved_bytes` had every weight taken in a batch norm that can have, where no name says otherwise, and had dropout stood
+    wherever it may.
+    """
     peak_phase: _builtins.str
     """When the peak is: "forward", "backward" or "optimizer"."""
     peak_node: _builtins.str
@@ -1614,6 +1617,8 @@ class TrainingMemory(_message.Message):
     """Segments between activation checkpoints, 0 without."""
     recomputed_nodes: _builtins.int
     """Nodes that run twice for them."""
+    assumed_dropouts: _builtins.int
+    """Dropouts that are not in the graph, but that are the habit where they are assumed."""
     def __init__(
         self,
         *,
@@ -1638,10 +1643,11 @@ class TrainingMemory(_message.Message):
         precision: _builtins.str | None = ...,
         checkpoint_segments: _builtins.int = ...,
         recomputed_nodes: _builtins.int = ...,
+        assumed_dropouts: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_accumulating_peak_bytes", b"_accumulating_peak_bytes", "_batch", b"_batch", "_error_signal_bytes", b"_error_signal_bytes", "_gradient_bytes", b"_gradient_bytes", "_lecture_bytes", b"_lecture_bytes", "_optimizer_bytes", b"_optimizer_bytes", "_parameter_bytes", b"_parameter_bytes", "_peak_bytes", b"_peak_bytes", "_peak_node", b"_peak_node", "_peak_phase", b"_peak_phase", "_precision", b"_precision", "_saved_bytes", b"_saved_bytes", "_saved_least_bytes", b"_saved_least_bytes", "_saved_most_bytes", b"_saved_most_bytes", "_training_graph", b"_training_graph", "accumulating_peak_bytes", b"accumulating_peak_bytes", "batch", b"batch", "error_signal_bytes", b"error_signal_bytes", "gradient_bytes", b"gradient_bytes", "lecture_bytes", b"lecture_bytes", "optimizer_bytes", b"optimizer_bytes", "parameter_bytes", b"parameter_bytes", "peak_bytes", b"peak_bytes", "peak_node", b"peak_node", "peak_phase", b"peak_phase", "precision", b"precision", "saved_bytes", b"saved_bytes", "saved_least_bytes", b"saved_least_bytes", "saved_most_bytes", b"saved_most_bytes", "training_graph", b"training_graph"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accumulating_peak_bytes", b"_accumulating_peak_bytes", "_batch", b"_batch", "_error_signal_bytes", b"_error_signal_bytes", "_gradient_bytes", b"_gradient_bytes", "_lecture_bytes", b"_lecture_bytes", "_optimizer_bytes", b"_optimizer_bytes", "_parameter_bytes", b"_parameter_bytes", "_peak_bytes", b"_peak_bytes", "_peak_node", b"_peak_node", "_peak_phase", b"_peak_phase", "_precision", b"_precision", "_saved_bytes", b"_saved_bytes", "_saved_least_bytes", b"_saved_least_bytes", "_saved_most_bytes", b"_saved_most_bytes", "_training_graph", b"_training_graph", "accumulating_peak_bytes", b"accumulating_peak_bytes", "assumed_batch_norms", b"assumed_batch_norms", "batch", b"batch", "batch_norms", b"batch_norms", "checkpoint_segments", b"checkpoint_segments", "error_signal_bytes", b"error_signal_bytes", "gradient_bytes", b"gradient_bytes", "lecture_bytes", b"lecture_bytes", "optimizer", b"optimizer", "optimizer_bytes", b"optimizer_bytes", "parameter_bytes", b"parameter_bytes", "peak_bytes", b"peak_bytes", "peak_node", b"peak_node", "peak_phase", b"peak_phase", "precision", b"precision", "recomputed_nodes", b"recomputed_nodes", "saved_bytes", b"saved_bytes", "saved_least_bytes", b"saved_least_bytes", "saved_most_bytes", b"saved_most_bytes", "status", b"status", "training_graph", b"training_graph"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accumulating_peak_bytes", b"_accumulating_peak_bytes", "_batch", b"_batch", "_error_signal_bytes", b"_error_signal_bytes", "_gradient_bytes", b"_gradient_bytes", "_lecture_bytes", b"_lecture_bytes", "_optimizer_bytes", b"_optimizer_bytes", "_parameter_bytes", b"_parameter_bytes", "_peak_bytes", b"_peak_bytes", "_peak_node", b"_peak_node", "_peak_phase", b"_peak_phase", "_precision", b"_precision", "_saved_bytes", b"_saved_bytes", "_saved_least_bytes", b"_saved_least_bytes", "_saved_most_bytes", b"_saved_most_bytes", "_training_graph", b"_training_graph", "accumulating_peak_bytes", b"accumulating_peak_bytes", "assumed_batch_norms", b"assumed_batch_norms", "assumed_dropouts", b"assumed_dropouts", "batch", b"batch", "batch_norms", b"batch_norms", "checkpoint_segments", b"checkpoint_segments", "error_signal_bytes", b"error_signal_bytes", "gradient_bytes", b"gradient_bytes", "lecture_bytes", b"lecture_bytes", "optimizer", b"optimizer", "optimizer_bytes", b"optimizer_bytes", "parameter_bytes", b"parameter_bytes", "peak_bytes", b"peak_bytes", "peak_node", b"peak_node", "peak_phase", b"peak_phase", "precision", b"precision", "recomputed_nodes", b"recomputed_nodes", "saved_bytes", b"saved_bytes", "saved_least_bytes", b"saved_least_bytes", "saved_most_bytes", b"saved_most_bytes", "status", b"status", "training_graph", b"training_graph"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__accumulating_peak_bytes: _TypeAlias = _typing.Literal["accumulating_peak_bytes"]  # noqa: Y015
     _WhichOneofArgType__accumulating_peak_bytes: _TypeAlias = _typing.Literal["_accumulating_peak_bytes", b"_accumulating_peak_bytes"]  # noqa: Y015
