@@ -7,16 +7,16 @@ an elementwise op is laid out (`TensorIterator`). No op is named here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import lru_cache
 
 from analyzer.graph import Shape
 from analyzer.spans import POINTWISE, Regroup, Route, Span
 
 Strides = tuple[int, ...]
+_remembered = lru_cache(maxsize=4096)  # a network has few shapes, and asks the same of them over and over
 
 
-@lru_cache(maxsize=4096)  # a network has few shapes
+@_remembered
 def rowmajor(shape: Shape) -> Strides:
     """Strides without gaps, the last axis running fastest."""
     strides, step = [0] * len(shape), 1
@@ -26,6 +26,7 @@ def rowmajor(shape: Shape) -> Strides:
     return tuple(strides)
 
 
+@_remembered
 def told(shape: Shape, strides: Strides) -> Strides | None:
     """`strides`, or None where they are row-major; the stride of an axis of 1 says nothing."""
     step = 1
@@ -37,6 +38,7 @@ def told(shape: Shape, strides: Strides) -> Strides | None:
     return None
 
 
+@_remembered
 def viewed(shape: Shape, strides: Strides | None, wanted: Shape) -> Strides | None:
     """Strides of a reshape of a tensor that is not row-major; None where it must be copied."""
     if strides is None or 0 in shape:
@@ -58,6 +60,7 @@ def viewed(shape: Shape, strides: Strides | None, wanted: Shape) -> Strides | No
     return tuple(result) if place < 0 else None
 
 
+@_remembered
 def expanded(shape: Shape, strides: Strides | None, wanted: Shape) -> Strides:
     """Strides of a broadcast: an axis that is repeated takes no step."""
     steps = strides or rowmajor(shape)
@@ -71,6 +74,7 @@ def expanded(shape: Shape, strides: Strides | None, wanted: Shape) -> Strides:
     )
 
 
+@_remembered
 def turned(shape: Shape, strides: Strides | None, order: tuple[int, ...]) -> tuple[Shape, Strides]:
     """Shape and strides of a transpose."""
     steps = strides or rowmajor(shape)
@@ -92,7 +96,8 @@ def routed(shape: Shape, strides: Strides | None, span: Span, wanted: Shape) -> 
     return tuple(result)
 
 
-def blended(shape: Shape, operands: Sequence[tuple[Shape, Strides | None]]) -> Strides | None:
+@_remembered
+def blended(shape: Shape, operands: tuple[tuple[Shape, Strides | None], ...]) -> Strides | None:
     """Strides of what is computed element by element: axes in the order of the operands' strides, the first operand
     that has an opinion deciding.
     """
@@ -139,6 +144,7 @@ def channels_last(shape: Shape, strides: Strides | None) -> bool:
     return strides == last(shape)
 
 
+@_remembered
 def last(shape: Shape) -> Strides:
     """Strides with channels running fastest."""
     turned = rowmajor((shape[0], *shape[2:], shape[1]))

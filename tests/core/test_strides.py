@@ -90,7 +90,7 @@ def test_a_transpose_moves_strides_along(data: some.DataObject, array: Array) ->
 @given(layouts())
 def test_an_elementwise_result_is_laid_out_as_its_operand(array: Array) -> None:
     """Without the gaps; numpy's `order="K"` does it too."""
-    ours = blended(array.shape, [(array.shape, told(array.shape, steps(array)))]) or rowmajor(array.shape)
+    ours = blended(array.shape, ((array.shape, told(array.shape, steps(array))),)) or rowmajor(array.shape)
     theirs = steps(np.negative(array, order="K"))
     assert all(a == b for a, b, dim in zip(ours, theirs, array.shape, strict=True) if dim > 1)
 
@@ -98,9 +98,30 @@ def test_an_elementwise_result_is_laid_out_as_its_operand(array: Array) -> None:
 def test_the_first_operand_with_an_opinion_decides() -> None:
     """A vector along the channels has none, as in torch."""
     shape, channels_first = (2, 3, 4, 5), rowmajor((2, 3, 4, 5))
-    assert blended(shape, [(shape, last(shape)), (shape, None)]) == last(shape)
-    assert blended(shape, [(shape, channels_first), (shape, last(shape))]) is None
-    assert blended(shape, [((3, 1, 1), None), (shape, last(shape))]) == last(shape)
+    assert blended(
+        shape,
+        (
+            (shape, last(shape)),
+            (shape, None),
+        ),
+    ) == last(shape)
+    assert (
+        blended(
+            shape,
+            (
+                (shape, channels_first),
+                (shape, last(shape)),
+            ),
+        )
+        is None
+    )
+    assert blended(
+        shape,
+        (
+            ((3, 1, 1), None),
+            (shape, last(shape)),
+        ),
+    ) == last(shape)
 
 
 def test_channels_last_is_seen() -> None:

@@ -15,7 +15,7 @@ import onnx
 import pytest
 from google.protobuf.descriptor import FieldDescriptor as Field
 from google.protobuf.message import DecodeError, Message
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from onnx import AttributeProto, TensorProto
 
@@ -316,6 +316,7 @@ def damaged(data: bytes, random: Random) -> bytes:
 
 
 @given(seed=SEEDS, whole_bytes=st.sampled_from([0, 30, 1000]))
+@example(seed=2278, whole_bytes=0)
 @settings(max_examples=300, deadline=None)
 def test_damaged_bytes_are_read_as_protobuf_reads_them_or_refused_with_an_offset(
     seed: int, whole_bytes: int

@@ -95,7 +95,6 @@ class _Step:
         self.standing = scene.constants | {tensor.name for tensor in scene.graph.inputs} | {""}
         self.learning = kept.learned - (scene.graph.initializers.keys() - parameters.keys())
         self.amounts = _amounts(scene, kept, half)
-        self.made = {**self.amounts, **parameters}
         self.keeps: dict[int, list[str]] = {}
         self.fresh = [amount or 0 for amount in kept.node_bytes]
         for storage, index in kept.keeper.items():
@@ -164,8 +163,8 @@ class _Step:
         if keeping:
             change[:-1] = map(add, change, self.fresh[segment.start : segment.end])
         for index, more in zip(span, change, strict=False):
-            if more or index in self.workspaces:
-                self.alive += more
+            self.alive += more
+            if more > 0 or index in self.workspaces:
                 self.see("forward", index, self.workspaces.get(index, NONE)[0])
         self.alive += change[-1]
 
@@ -268,7 +267,8 @@ class _Step:
                     taken.holders += 1
                     arriving[name] = taken
                 else:
-                    arriving[name] = self.fill(self.made.get(name, 0))
+                    made = self.parameters if name in self.parameters else self.amounts
+                    arriving[name] = self.fill(made.get(name, 0))
         if index in self.bodies:
             self.alive += self.bodies[index]
             self.gathered += self.bodies[index]
@@ -323,13 +323,11 @@ class _Step:
 
 def _amounts(scene: Scene, kept: Saved, half: bool) -> Mapping[str, int]:
     """Bytes of tensors and storages as they are computed."""
-    amounts = dict(scene.bytes)
+    amounts = scene.bytes
     if half:
-        for tensor in amounts:
-            size = scene.size(tensor)
-            if size is not None and size.dtype is FLOAT32:
-                amounts[tensor] //= 2
-    for storage in kept.keeper:
-        if storage not in amounts:
-            amounts[storage] = amounts.get(kept.storages.named(storage), 0)
-    return amounts
+        halved = [name for name in amounts if (size := scene.size(name)) and size.dtype is FLOAT32]
+        amounts = {**amounts, **{name: amounts[name] // 2 for name in halved}}
+    anew = kept.keeper.keys() - amounts.keys()
+    return (
+        {**amounts, **{name: amounts.get(kept.storages.named(name), 0) for name in anew}} if anew else amounts
+    )

@@ -80,7 +80,7 @@ class Storages:
             steps = rowmajor(tuple(first.shape[axis] for axis in said.order))
             step = dict(zip(said.order, steps, strict=True))
             self._lay(outputs[0], told(first.shape, tuple(step[axis] for axis in range(first.rank))))
-        elif self.strides:
+        elif not self.strides.keys().isdisjoint(inputs):
             self._lay(outputs[0], self._taken_over(inputs, said, first))
 
     def _view(self, inputs: Names, outputs: Names, said: Facts, source: Size) -> None:
@@ -107,7 +107,7 @@ class Storages:
         """Strides of a new tensor after those of operands."""
         if said.alike is not None:
             strides = self.strides.get(self.scene.named(inputs, said.alike))
-            return None if strides is None else blended(first.shape, [(said.alike.shape, strides)])
+            return None if strides is None else blended(first.shape, ((said.alike.shape, strides),))
         if said.follows:
             strides = self.strides.get(self.scene.named(inputs, said.follows[0]))
             found = channels_last(said.follows[0].shape, strides)
@@ -119,7 +119,7 @@ class Storages:
             for place, name in enumerate(inputs)
             if said.span(place) is POINTWISE and (size := self.scene.size(name)) and size.shape
         ]
-        return blended(first.shape, operands) if operands else None
+        return blended(first.shape, tuple(operands)) if operands else None
 
     def _lay(self, name: str, strides: Strides | None) -> None:
         if strides is not None:
