@@ -200,7 +200,8 @@ class _Reader:
             raise _fault("NOT_ONNX", end, f"a field passes the end of its {kind}")
         if kind == "TensorProto":
             self.keep(pieces, *(self.numbers if self.numbers_bytes <= FEW_BYTES else (_ABSENT,)))
-            self.numbers, self.numbers_bytes = [], 0
+            self.numbers.clear()
+            self.numbers_bytes = 0
         return pieces
 
     def run(self, kind: str, end: int, pieces: list[bytes]) -> None:
@@ -284,6 +285,9 @@ class _Reader:
     def varint(self) -> tuple[int, bytes]:
         """A number of up to ten bytes, seven bits each, lowest first; and the bytes that it was written in."""
         block, at = self.block, self.at
+        if at < len(block) and block[at] < 0x80:  # one byte, as of most
+            self.at = at + 1
+            return block[at], block[at : at + 1]
         value = shift = 0
         for byte in block[at : at + 10]:
             value |= (byte & 0x7F) << shift
