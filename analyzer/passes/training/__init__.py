@@ -67,7 +67,7 @@ def saved(scene: Scene, unfold: bool = True, frozen: Set[str] = frozenset()) -> 
     keeper.grads -= frozen
     grads = set(keeper.grads)
     kept = keeper.read()
-    if not kept.dropouts:
+    if kept.phrases is keeper.spelled:
         return kept
     plain = _Keeper(scene, frozenset(), {}, unfold=False)
     plain.grads |= grads
@@ -153,7 +153,14 @@ class _Keeper:
         text = Text(self.scene, self.grads)
         self.spelled = spoken(text)
         self.lost = lost(text, self.spelled)
-        return spoken(text, self.lost.likely) if self.unfold and self.lost.likely else self.spelled
+        within = (
+            name
+            for index, phrase in self.spelled.items()
+            if phrase is None
+            for name in text.nodes[index].outputs
+        )
+        broken = self.unfold and not self.lost.likely.isdisjoint(within)
+        return spoken(text, self.lost.likely) if broken else self.spelled
 
     # -- nodes
 
@@ -195,6 +202,7 @@ class _Keeper:
             if twice:
                 self.storages.drop(name)
             self.dropouts += 1
+            self.assumed += mask
             return mask
         if name in lost.possible or name in lost.likely:
             self.possible += mask * (3 if within else 2 if twice else 1)
@@ -263,7 +271,10 @@ class _Keeper:
         if storage in self.outside:
             return 0
         self.keeper[storage] = self.index
-        return self.storages.bytes(storage)
+        amount = self.storages.bytes(storage)
+        if self.storages.is_dropped(storage):
+            self.assumed += amount
+        return amount
 
     # -- bodies
 

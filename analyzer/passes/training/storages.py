@@ -60,6 +60,10 @@ class Storages:
         """Whoever reads the tensor `name` from now on reads what dropout has made of it."""
         self.first[name] = name + _DROPPED
 
+    def is_dropped(self, storage: str) -> bool:
+        """Whether dropout has made what lies there."""
+        return storage.endswith(_DROPPED)
+
     def copied(self, name: str, size: Size, kept: Kept) -> Size | None:
         """The copy that must be made to keep a tensor folded as `kept` says; None where a view will do."""
         if kept.folded is None:
