@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -9,6 +10,7 @@ import msgspec
 from analyzer.describe import Scene
 from analyzer.passes.receptive_field import Fields, View
 from analyzer.report import FieldRow, LocalField
+from analyzer.spans import Reach
 
 
 def field_rows(scene: Scene, fields: Fields) -> tuple[FieldRow, ...]:
@@ -60,11 +62,11 @@ def _figures(view: View | None, dim: int, unbound: bool) -> tuple[Any, ...]:
     if reach is None:
         status = "opaque" if view.status == "scattered" else view.status
         return status, None, None, None, None, None, None, None, None, None, _local(view, unbound)
-    smallest, largest = reach.smallest, reach.largest
+    largest, smallest, stride = _measured(reach)
     padding = None if unbound and reach.fitted else -(reach.lows[0] or 0)
     center = None if padding is None else (largest - 1) / 2 - padding
     return (
-        view.status, largest, smallest, reach.stride_text, padding, center,
+        view.status, largest, smallest, stride, padding, center,
         reach.path_min, reach.path_max, largest > dim, True, None,
     )  # fmt: skip
 
@@ -74,4 +76,11 @@ def _local(view: View, unbound: bool) -> LocalField | None:
     if local is None or local.lows[0] is None:
         return None
     padding = None if unbound and local.fitted else -local.lows[0]
-    return LocalField(local.largest, local.stride_text, padding)
+    largest, _, stride = _measured(local)
+    return LocalField(largest, stride, padding)
+
+
+@lru_cache(maxsize=4096)  # rows and columns of a picture, and layers in a row, reach alike
+def _measured(reach: Reach) -> tuple[int, int, str]:
+    """Most and fewest rows that a position sees, and the stride."""
+    return reach.largest, reach.smallest, reach.stride_text

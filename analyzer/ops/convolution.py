@@ -12,7 +12,7 @@ from functools import lru_cache, partial
 import numpy as np
 
 from analyzer.errors import BadModel
-from analyzer.graph import Size
+from analyzer.graph import Shape, Size
 from analyzer.ops.rule import Facts, refuse, rule
 from analyzer.ops.shared.sliding import Ints, Windows, check_auto_pad, grouped, slide
 from analyzer.spans import PHASES, WHOLE, Affine, Read, Route, Routes, Rows, in_runs, spread
@@ -61,7 +61,7 @@ def conv(
         follows=(x,),
         folds=None if b is None else (w, b),
         lowering=(rows, columns),
-        workspace=partial(_workspace, x, w, y, windows, group),
+        workspace=partial(_workspace, x, w.shape, y.shape, windows, group),
     )
 
 
@@ -74,48 +74,53 @@ _NATIVE_COUNT = 20480
 
 
 def _workspace(
-    x: Size, w: Size, y: Size, windows: Windows, group: int, channels_last: bool
+    x: Size, w: Shape, y: Shape, windows: Windows, group: int, channels_last: bool
 ) -> tuple[int, int]:
-    """What PyTorch takes on a CPU: input, weight and output in blocks of channels, or the lowered matrix.
+    """What PyTorch takes on a CPU, with the channels first or last."""
+    width = (x.dtype.bits or 0) // 8
+    if channels_last:
+        forward, backward = _blocks_last(w, y, group)
+        return forward * width, backward * width
+    strides = any(axis.stride > 1 for axis in windows.axes)
+    forward, backward = _blocks(x.shape, w, y, group, strides)
+    return forward * width, backward * width
+
+
+@lru_cache(maxsize=4096)  # a network has few shapes
+def _blocks(x: Shape, w: Shape, y: Shape, group: int, strides: bool) -> tuple[int, int]:
+    """Elements of input, weight and output in blocks of channels, or of the lowered matrix.
 
     Forward the blocks of all three, then those of the output beside it. Backward, to the input, first blocks of all and
     then, where it strides, a second copy of the gradient; to the weight blocks again, beside the input's gradient, and
     in the end the weight's own.
     """
-    if channels_last:
-        return _workspace_last(w, y, group)
-    width = (x.dtype.bits or 0) // 8
-    if group == 1 and x.shape[0] == 1 and x.count <= _NATIVE_COUNT and min(w.shape[2:], default=1) <= 3:
-        lowered = windows.positions * math.prod(w.shape[1:]) * width if max(w.shape[2:]) > 1 else 0
+    plain, result, own = map(math.prod, (x, y, w))
+    if group == 1 and x[0] == 1 and plain <= _NATIVE_COUNT and min(w[2:], default=1) <= 3:
+        lowered = math.prod(y[2:]) * math.prod(w[1:]) if max(w[2:]) > 1 else 0
         return lowered, lowered
-    inputs = 0 if x.shape[1] <= _PLAIN_CHANNELS else _blocked(x, width)
-    weight, outputs = _blocked(w, width), _blocked(y, width)
-    plain, result, own = x.count * width, y.count * width, w.count * width
+    inputs = 0 if x[1] <= _PLAIN_CHANNELS else _blocked(x)
+    weight, outputs = _blocked(w), _blocked(y)
     forward = max(inputs + weight + outputs - result, outputs)
-    to_input = inputs + (2 if any(axis.stride > 1 for axis in windows.axes) else 1) * plain
+    to_input = inputs + (2 if strides else 1) * plain
     to_weight = plain + weight + max(inputs + outputs, own)
     return forward, max(to_input, to_weight) - plain - own
 
 
-def _workspace_last(w: Size, y: Size, group: int) -> tuple[int, int]:
+@lru_cache(maxsize=4096)
+def _blocks_last(w: Shape, y: Shape, group: int) -> tuple[int, int]:
     """The same with channels last, as the kernels have them too: the weight's own layout remains, of which backward
     each group fills whole blocks of both channels.
     """
-    width = (w.dtype.bits or 0) // 8
-    outputs, inputs, *kernel = w.shape
+    outputs, inputs, *kernel = w
     blocks = -(-(outputs // group) // _BLOCK) * -(-inputs // _BLOCK) * group
-    weight = blocks * _BLOCK * _BLOCK * math.prod(kernel) * width
-    return _blocked(w, width), weight + max(w.count, y.count) * width
+    weight = blocks * _BLOCK * _BLOCK * math.prod(kernel)
+    return _blocked(w), weight + max(math.prod(w), math.prod(y))
 
 
-def _blocked(size: Size, width: int) -> int:
-    """Bytes with channels filled up to whole blocks."""
-    channels = size.shape[1]
-    return (
-        size.count // max(channels, 1) * -(-channels // _BLOCK) * _BLOCK * width
-        if channels > 1
-        else size.count * width
-    )
+def _blocked(shape: Shape) -> int:
+    """Elements with channels filled up to whole blocks."""
+    count, channels = math.prod(shape), shape[1]
+    return count // channels * -(-channels // _BLOCK) * _BLOCK if channels > 1 else count
 
 
 @lru_cache
