@@ -14,14 +14,13 @@ from analyzer.spans import Reach
 
 
 def field_rows(scene: Scene, fields: Fields) -> tuple[FieldRow, ...]:
-    """A row per tensor that depends on an input, and input axis. Tensors share views, and views what they reach, so the
-    figures of each are read once.
+    """A row per tensor that depends on an input, and input axis. Tensors share views, so the figures of each
+    are read once.
     """
     dims = [scene.sizes[source].shape[axis] for source, axis in fields.axes]  # type: ignore[union-attr]  # an input with axes
     axes = [(source, axis, dim) for (source, axis), dim in zip(fields.axes, dims, strict=True)]
     free = [_assumed(scene, source, axis) for source, axis, _ in axes]
     read: list[dict[int, tuple[Any, ...]]] = [{} for _ in axes]
-    alike: dict[tuple[object, ...], tuple[Any, ...]] = {}
     columns: dict[int, list[tuple[Any, ...]]] = {}
     rows: list[FieldRow] = []
     for name, views in fields.views.items():
@@ -30,11 +29,8 @@ def field_rows(scene: Scene, fields: Fields) -> tuple[FieldRow, ...]:
             for place, view in enumerate(views):
                 figures = read[place].get(id(view))
                 if figures is None:
-                    key = (place, view and view.status, id(view and view.reach), id(view and view.local))
-                    if key not in alike:
-                        source, axis, dim = axes[place]
-                        alike[key] = (source, axis, *_figures(view, dim, free[place]))
-                    figures = read[place][id(view)] = alike[key]
+                    source, axis, dim = axes[place]
+                    figures = read[place][id(view)] = (source, axis, *_figures(view, dim, free[place]))
                 found.append(figures)
         rows += [FieldRow(name, *column) for column in columns[id(views)]]
     if fields.misaligned:

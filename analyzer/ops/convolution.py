@@ -77,13 +77,9 @@ def _workspace(
     x: Size, w: Shape, y: Shape, windows: Windows, group: int, channels_last: bool
 ) -> tuple[int, int]:
     """What PyTorch takes on a CPU, with the channels first or last."""
-    width = (x.dtype.bits or 0) // 8
-    if channels_last:
-        forward, backward = _blocks_last(w, y, group)
-        return forward * width, backward * width
-    strides = any(axis.stride > 1 for axis in windows.axes)
-    forward, backward = _blocks(x.shape, w, y, group, strides)
-    return forward * width, backward * width
+    strides, width = any(axis.stride > 1 for axis in windows.axes), (x.dtype.bits or 0) // 8
+    elements = _blocks_last(w, y, group) if channels_last else _blocks(x.shape, w, y, group, strides)
+    return elements[0] * width, elements[1] * width
 
 
 @lru_cache(maxsize=4096)  # a network has few shapes

@@ -17,7 +17,7 @@ names, and `version`, the opset version in force.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Literal, Protocol, TypeVar
 
@@ -71,6 +71,9 @@ class Run(msgspec.Struct, frozen=True, eq=False):
     never: bool = False
 
 
+T = TypeVar("T")
+
+
 class Turns(msgspec.Struct, frozen=True, eq=False, gc=False):
     """How a loop hands tensors to its body and back. The body gets `lead` inputs of the loop's own, then the values
     that are carried, then a row of each scanned operand; it gives back `told` results for the loop's own use, the
@@ -87,6 +90,11 @@ class Turns(msgspec.Struct, frozen=True, eq=False, gc=False):
     carried: int
     scanned: tuple[tuple[int, bool], ...] = ()
     stacked: tuple[tuple[int, bool], ...] = ()
+
+    def apart(self, operands: Sequence[T]) -> tuple[list[T], list[T], list[T]]:
+        """What is known of each operand, told apart: the loop's own, those that are carried, those that are scanned."""
+        first = self.operands + self.carried
+        return [*operands[: self.operands]], [*operands[self.operands : first]], [*operands[first:]]
 
 
 class Body(Protocol):
@@ -192,6 +200,15 @@ class Facts(msgspec.Struct, frozen=True, eq=False, gc=False):
         if self.exact is not None and not result and operand in self.exact:
             return self.exact[operand]()
         return self.span(operand, result)
+
+    @property
+    def turn_count(self) -> int | None:
+        """How many turns a loop takes, whose bodies are one for each or one for all; None where the data decides it."""
+        return len(self.runs) if len(self.runs) > 1 else self.runs[0].repeat
+
+    def turn(self, number: int) -> Run:
+        """The body of one turn of a loop."""
+        return self.runs[number if len(self.runs) > 1 else 0]
 
     @property
     def results(self) -> tuple[Known | None, ...]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from analyzer.describe import Scene
 from analyzer.graph import Node
-from analyzer.ops.rule import Run, Turns
+from analyzer.ops.rule import Facts, Turns
 from analyzer.passes.clipped.views import (
     Seen,
     Views,
@@ -44,30 +44,21 @@ class Loop:
         walk: Walk,
         scene: Scene,
         node: Node,
-        runs: tuple[Run, ...],
+        said: Facts,
         turns: Turns,
         views: Mapping[str, Views],
         prefix: str,
     ) -> None:
-        self.walk, self.scene, self.node, self.runs, self.turns, self.prefix = (
-            walk,
-            scene,
-            node,
-            runs,
-            turns,
-            prefix,
-        )
+        self.walk, self.scene, self.node = walk, scene, node
+        self.said, self.turns, self.prefix = said, turns, prefix
         self.captured = {name: views[name] for name in node.captures if name in views}
-        operands = [views.get(name) for name in node.inputs]
-        first = turns.operands + turns.carried
-        self.decides = [seen for seen in operands[: turns.operands] if seen is not None]
-        self.state: Given = operands[turns.operands : first]
-        self.scanned: Given = operands[first:]
+        decides, self.state, self.scanned = turns.apart([views.get(name) for name in node.inputs])
+        self.decides = [seen for seen in decides if seen is not None]
 
     def results(self) -> Given:
         """The node's results, each of which sees what decides how many turns there are."""
-        count = len(self.runs) if len(self.runs) > 1 else self.runs[0].repeat
-        if count is None or count * len(self.runs[0].scene.graph.nodes) > self.walk.visits:
+        count = self.said.turn_count
+        if count is None or count * len(self.said.turn(0).scene.graph.nodes) > self.walk.visits:
             found = [seen and doubted(seen, "opaque") for seen in self.until_nothing_is_new()]
         else:
             found = self.turn_by_turn(count)
@@ -109,7 +100,7 @@ class Loop:
 
     def turn(self, number: int, rows: Given) -> Given:
         """What the body gives back of the values that it carries, and the rows that are stacked."""
-        run = self.runs[number if len(self.runs) > 1 else 0]
+        run = self.said.turn(number)
         self.walk.visits -= len(run.scene.graph.nodes)
         inner = dict(self.captured)
         formals = run.scene.graph.inputs[self.turns.lead :]

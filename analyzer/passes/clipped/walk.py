@@ -89,7 +89,7 @@ class Walk:
         if self.visits > 0 and said.transparent:
             return self.called(scene, node, said, views, f"{prefix}{node.name}/")
         if self.visits > 0 and said.turns is not None:
-            return Loop(self, scene, node, said.runs, said.turns, views, f"{prefix}{node.name}/").results()
+            return Loop(self, scene, node, said, said.turns, views, f"{prefix}{node.name}/").results()
         return [joined([all_of(views[name], scene.size(made)) for name in carried]) for made in node.outputs]
 
     def result(

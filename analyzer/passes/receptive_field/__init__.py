@@ -15,9 +15,9 @@ import msgspec
 from analyzer.describe import Missing, Scene
 from analyzer.graph import Node
 from analyzer.ops.rule import Facts, Run
-from analyzer.passes.receptive_field.loops import data_dependent, turned
+from analyzer.passes.receptive_field.loops import turned
 from analyzer.passes.receptive_field.meeting import Meeting
-from analyzer.passes.receptive_field.views import Digit, View, Views, opaque, passed
+from analyzer.passes.receptive_field.views import Digit, View, Views, data_dependent, opaque, passed
 from analyzer.spans import OPAQUE, POINT
 
 __all__ = ["Axis", "Fields", "View", "Views", "trace"]

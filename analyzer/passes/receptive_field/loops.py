@@ -19,6 +19,7 @@ from analyzer.passes.receptive_field.views import (
     Status,
     View,
     Views,
+    data_dependent,
     opaque,
     scattered,
 )
@@ -42,21 +43,13 @@ def turned(node: Node, said: Facts, views: Mapping[str, Views], body: Body) -> l
     return [carried] * len(node.outputs)
 
 
-def data_dependent(views: Views) -> Views:
-    """Of what decides whether or how often something is done."""
-    return tuple([view and View("data_dependent", (), None, None) for view in views])
-
-
 class _Loop:
     def __init__(self, node: Node, said: Facts, turns: Turns, views: Mapping[str, Views], body: Body) -> None:
-        self.node, self.turns, self.body, self.runs = node, turns, body, said.runs
+        self.node, self.said, self.turns, self.body = node, said, turns, body
         self.captured = {name: views[name] for name in node.captures if name in views}
-        operands = [views.get(name) for name in node.inputs]
-        first = turns.operands + turns.carried
-        self.decides = [seen for seen in operands[: turns.operands] if seen is not None]
-        self.state: Given = operands[turns.operands : first]
-        self.scanned = operands[first:]
-        self.count = len(said.runs) if len(said.runs) > 1 else said.runs[0].repeat
+        decides, self.state, self.scanned = turns.apart([views.get(name) for name in node.inputs])
+        self.decides = [seen for seen in decides if seen is not None]
+        self.count = said.turn_count
 
     def results(self) -> list[list[Views]] | None:
         """None where no end is in sight."""
@@ -77,7 +70,7 @@ class _Loop:
 
     def turn(self, number: int, state: Given, rows: Given, captured: Mapping[str, Views]) -> Given | None:
         """One turn of the body: the values that it carries, and the rows that are stacked."""
-        run = self.runs[number if len(self.runs) > 1 else 0]
+        run = self.said.turn(number)
         inner = dict(captured)
         formals = run.scene.graph.inputs[self.turns.lead :]
         inner.update(
@@ -108,7 +101,7 @@ class _Loop:
             new = given[:carried]
             if self.count is None:  # it may have ended before
                 new = [_joined([seen for seen in pair if seen]) for pair in zip(state, new, strict=True)]
-            if new == state and len(self.runs) == 1:
+            if new == state and len(self.said.runs) == 1:
                 break
             state = new
         else:

@@ -111,6 +111,11 @@ def opaque(views: Views) -> Views:
     return tuple([view and OPAQUE_VIEW for view in views])
 
 
+def data_dependent(views: Views) -> Views:
+    """Of what decides whether or how often something is done."""
+    return tuple([view and View("data_dependent", (), None, None) for view in views])
+
+
 def _broadcast(views: Views, operand: Shape, result: Shape) -> Views:
     """Pointwise: axes aligned from the right; an axis of 1 that is stretched carries no position any more."""
     shift = len(result) - len(operand)
